@@ -1,1 +1,39 @@
-""""""
+"""Unlearning objectives: pure functions of named arrays, found by name."""
+
+from unbelief.objectives.base import ForgetTerm, Objective, RetainTerm, Term
+from unbelief.objectives.forget.bss import BSS
+from unbelief.objectives.forget.bst import BST
+from unbelief.objectives.forget.ga import GA
+from unbelief.objectives.forget.npo import NPO
+from unbelief.objectives.forget.rmu import RMU
+from unbelief.objectives.forget.simnpo import SimNPO
+from unbelief.objectives.forget.tnpo import TNPO
+from unbelief.objectives.forget.wga import WGA
+from unbelief.objectives.forget.wtnpo import WTNPO
+from unbelief.objectives.methods import Method, build_objective, methods, terms
+from unbelief.objectives.retain.hidden_match import HiddenMatch
+from unbelief.objectives.retain.kl import KL
+from unbelief.objectives.retain.nll import NLL
+
+__all__ = [
+    "BSS",
+    "BST",
+    "GA",
+    "KL",
+    "NLL",
+    "NPO",
+    "RMU",
+    "TNPO",
+    "WGA",
+    "WTNPO",
+    "ForgetTerm",
+    "HiddenMatch",
+    "Method",
+    "Objective",
+    "RetainTerm",
+    "SimNPO",
+    "Term",
+    "build_objective",
+    "methods",
+    "terms",
+]

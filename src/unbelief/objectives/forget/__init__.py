@@ -1,1 +1,1 @@
-""""""
+"""One file per forget term; modules here are discovered."""

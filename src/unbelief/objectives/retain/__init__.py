@@ -1,1 +1,1 @@
-""""""
+"""One file per retain term; modules here are discovered."""
