@@ -2,6 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from unbelief.data.formats import as_row
 from unbelief.data.readers import LoadedRecords, load_records, read_records
 
-__all__ = ["LoadedRecords", "load_records", "read_records"]
+__all__ = [
+    "DataReport",
+    "Finding",
+    "LoadedRecords",
+    "as_row",
+    "load_records",
+    "read_records",
+    "validate_records",
+]
+
+if TYPE_CHECKING:
+    from unbelief.data.validate import DataReport, Finding, validate_records
+
+
+def __getattr__(name: str) -> Any:
+    """Import the checks, and NumPy with them, on first use."""
+    if name in ("DataReport", "Finding", "validate_records"):
+        from unbelief.data import validate
+
+        return getattr(validate, name)
+    raise AttributeError(f"module 'unbelief.data' has no attribute {name!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from unbelief.data.rows import SUFFIXES, stem_of, suffix_of
+from unbelief.data.lines import SUFFIXES, stem_of, suffix_of
 from unbelief.errors import RequestError
 
 _SHARD = re.compile(r"(?P<split>.+?)-(?P<part>\d{5})-of-(?P<total>\d{5})(-[0-9a-f]+)?")

@@ -14,7 +14,7 @@ import tempfile
 from itertools import islice
 from typing import Any
 
-from unbelief.data.rows import Row
+from unbelief.data.lines import Row
 from unbelief.errors import RequestError
 
 _HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(:(?P<config>[\w.+-]+))?")

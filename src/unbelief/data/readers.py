@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unbelief.data import fields, folders, hub
-from unbelief.data.formats import check_columns, check_mapping, detect, to_record
+from unbelief.data.formats import to_record
+from unbelief.data.layout import check_columns, check_mapping, detect
+from unbelief.data.lines import SUFFIXES, Row, stem_of, suffix_of
 from unbelief.data.problems import BadRow, Problems, describe, names
-from unbelief.data.rows import SUFFIXES, Row, read_rows, stem_of, suffix_of
+from unbelief.data.rows import read_rows
 from unbelief.errors import DataError, RequestError
 from unbelief.types import Record
 
