@@ -119,7 +119,9 @@ def atomic_folder(destination: str | Path, overwrite: bool = False) -> Iterator[
 
     The destination is checked on entry, before any work. When it is replaced, the old folder
     stays in place until the new one is complete; on Linux the two are then exchanged in one step.
-    On an error the temporary folder is removed and the destination is as it was.
+    On an error in the block the temporary folder is removed and the destination is as it was. If
+    somebody else made the destination meanwhile, the finished folder is kept under its temporary
+    name, which the error tells.
 
     Args:
         destination: Folder that is to appear; missing parents are made.
@@ -137,14 +139,21 @@ def atomic_folder(destination: str | Path, overwrite: bool = False) -> Iterator[
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial_name(target)
     partial.mkdir()
+    finished = False
     try:
         yield partial
         _sync_tree(partial)
-        # Looked at once more: somebody may have made the destination while we worked.
-        check_destination(target, overwrite)
+        finished = True
+        check_destination(target, overwrite)  # again: it may have appeared while we worked
         _put_in_place(partial, target)
+        finished = False
+    except RequestError as error:
+        if not finished:
+            raise
+        raise RequestError(error.message, remedy=f"the result is kept in {partial}") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if not finished:
+            shutil.rmtree(partial, ignore_errors=True)
     _sync_folder(target.parent)
 
 

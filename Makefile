@@ -1,0 +1,63 @@
+# make quickstart   install (first time) and run the whole story on a tiny generated world
+# make test         the tests, without the slow ones
+# make test-slow    the slow ones
+# make lint types   style and annotations
+# make docs         check the documentation: links, examples
+# make bench        speed and memory, against the numbers in bench/
+# make clean        remove what the targets above made, the environment included
+#
+# Variables: PYTHON (3.11 or newer), VENV, WORKERS (of pytest), QUICKSTART (its folder),
+# TORCH_INDEX (take torch from this index, say https://download.pytorch.org/whl/cu130).
+
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+QUICKSTART ?= quickstart
+TORCH_INDEX ?=
+export TORCH_INDEX
+
+STAMP := $(VENV)/.stamp
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install quickstart test test-slow lint types docs bench clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p; /^$$/q' Makefile
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt .ci/install
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than 3.11; name a newer one: make PYTHON=python3.12" >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	.ci/install $(VENV)
+	@touch $@
+
+quickstart: $(STAMP)
+	$(BIN)/unbelief quickstart --output $(QUICKSTART) --overwrite
+	@echo "The report: $(abspath $(QUICKSTART))/report.html"
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "slow and not gpu"
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+docs: $(STAMP)
+	$(BIN)/python -m pytest tests/test_docs.py
+
+bench: $(STAMP)
+	$(foreach file,$(sort $(wildcard bench/bench_*.py)),$(BIN)/python $(file) && ) true
+
+clean:
+	test ! -e $(STAMP) || rm -rf $(VENV)
+	rm -rf quickstart build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
