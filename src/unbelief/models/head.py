@@ -201,7 +201,7 @@ class ChunkKernel:
         return dz.to(self.dtype) @ self.weight
 
     def add_grad_weight(self, total: Tensor, dz: Tensor, hidden: Tensor) -> None:
-        """total += (dL/dz)ᵀ h, summed in fp32."""
+        """Total += (dL/dz)ᵀ h, summed in fp32."""
         if self.dtype == torch.float32 or not dz.is_cuda:
             total.addmm_(dz.t(), hidden.float())
         else:
@@ -250,7 +250,7 @@ class ChunkKernel:
         return ids, values
 
     def _log_ratio(self, z: Tensor, ref_hidden: Tensor | None, temperature: float) -> Tensor | None:
-        """z - log π_o in a buffer (log π / π_o up to the log-sum-exp of z)."""
+        """Z - log π_o in a buffer (log π / π_o up to the log-sum-exp of z)."""
         if self.needs.kl is None:
             return None
         if ref_hidden is None or self.ref_head is None or self.ref_weight is None:
@@ -268,7 +268,7 @@ class ChunkKernel:
         return torch.linalg.vecdot(pi, log_ratio)
 
     def _divergence_grad(self, pi: Tensor, raw: Raw, g_kl: Tensor) -> Tensor:
-        """d KL/dz: π - π_o (forward) or π (log π/π_o - KL) (reverse)."""
+        """D KL/dz: π - π_o (forward) or π (log π/π_o - KL) (reverse)."""
         if self.needs.kl == "forward":
             ref_pi = self._buffers["ref_pi"][: len(pi)]
             return ref_pi.neg_().add_(pi).mul_(g_kl[:, None])

@@ -118,10 +118,12 @@ class Counts:
 
     Attributes:
         pairs: Forget pairs (prompts with their answer), or retain rows.
-        tokens: Token weight per row kind, for `token_mean`.
+        weight: Σω over the rows of this kind (of N beliefs with λ/N each: λ per pair).
+        tokens: Scored tokens of the rows of this kind, for `token_mean`.
     """
 
     pairs: int
+    weight: float
     tokens: float
 
 
@@ -185,7 +187,8 @@ class Objective:
         assert term is not None
         coefficient = self.forget_weight if side == "forget" else self.retain_weight
         if term.level == "token" and self.reduction == "token_mean":
-            return coefficient * weight / counts.tokens
+            share = counts.weight / counts.pairs
+            return coefficient * share / counts.tokens * (weight > 0)
         scale = coefficient * weight / counts.pairs
         if term.level == "token" and self.reduction == "sequence_mean":
             return scale / length.clamp_min(1e-12)

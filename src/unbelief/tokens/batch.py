@@ -78,8 +78,14 @@ class TokenBatch:
 
     def to(self, device: torch.device | str) -> TokenBatch:
         """The same batch on another device."""
-        moved = (t.to(device) for t in (self.input_ids, self.lengths, self.row, self.position))
-        return TokenBatch(self.rows, *moved, self.target.to(device))
+        return TokenBatch(
+            self.rows,
+            self.input_ids.to(device),
+            self.lengths.to(device),
+            self.row.to(device),
+            self.position.to(device),
+            self.target.to(device),
+        )
 
 
 def collate(rows: Sequence[Row], pad_id: int) -> TokenBatch:

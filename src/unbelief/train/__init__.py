@@ -1,1 +1,1 @@
-""""""
+"""One trainer: plan of steps, loss of a step, reference cache, resume."""

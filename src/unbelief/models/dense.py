@@ -1,0 +1,62 @@
+"""Answer statistics from full logits: the plain definition.
+
+Used where a model's output embedding cannot be called by hand, and as the twin the chunked head is
+tested against. Memory grows with tokens × vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from unbelief.models.head import TokenInputs
+from unbelief.models.stats import AnswerStats, Needs
+
+
+def stats_from_logits(
+    logits: Tensor,
+    tokens: TokenInputs,
+    needs: Needs,
+    ref_logits: Tensor | None = None,
+    *,
+    entropy: bool = False,
+) -> AnswerStats:
+    """Statistics of scored tokens from their full logits, differentiable by autograd.
+
+    Args:
+        logits: (T, V) at the predicting positions, already mapped (soft cap, scale).
+        tokens: The scored tokens.
+        needs: Which statistics.
+        ref_logits: (T, V) of the original model, where a divergence is needed.
+        entropy: Also the entropy of every prediction, in nats.
+    """
+    logp = (logits / tokens.temperature).log_softmax(dim=-1)
+    topk_ids = topk_logp = mass = kl = None
+    if needs.top_k:
+        own = logp.detach().topk(min(needs.top_k, logp.shape[1]), dim=1).indices
+        topk_ids = tokens.ref_topk_ids if needs.beliefs_from == "reference" else own
+        assert topk_ids is not None
+        topk_logp = logp.gather(1, topk_ids)
+        chooser = topk_logp if tokens.ref_topk_logp is None else tokens.ref_topk_logp
+        mass = chooser.detach().exp().sum(dim=1)
+    if needs.kl is not None:
+        assert ref_logits is not None
+        ref = (ref_logits / tokens.temperature).log_softmax(dim=-1)
+        above, below = (ref, logp) if needs.kl == "forward" else (logp, ref)
+        kl = (above.exp() * (above - below)).sum(dim=-1)
+    pi = logp.detach().exp()
+    return AnswerStats(
+        logp=logp.gather(1, tokens.target[:, None]).squeeze(1),
+        segment=tokens.segment,
+        weight=tokens.weight,
+        n_answers=tokens.n_answers,
+        hit=logits.argmax(dim=1) == tokens.target,
+        topk_ids=topk_ids,
+        topk_logp=topk_logp,
+        topk_mass=mass,
+        ref_topk_logp=tokens.ref_topk_logp,
+        ref_logp=tokens.ref_logp,
+        kl=kl,
+        square_mass=pi.square().sum(dim=1) if needs.diagnostics else None,
+        entropy=torch.special.entr(pi).sum(dim=1) if entropy else None,
+    )

@@ -1,0 +1,151 @@
+"""What every optimiser step consists of: a pure function of the seed and the step number.
+
+No sampler state, no worker count and no number of processes enters: a step's rows are the same
+however it is cut into micro-batches and over processes, which is what makes resuming exact and
+1 × 8 accumulation equal 8 × 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from unbelief.objectives.base import Counts
+from unbelief.tokens import Encoded, Row
+
+Beliefs = Mapping[str, Sequence[tuple[int, ...]]]
+
+
+@dataclass(frozen=True)
+class StepRows:
+    """The rows of one optimiser step over all processes, and their counts.
+
+    Attributes:
+        micro_batches: For one process: rows per micro-batch, long rows first.
+        counts: Per row kind, over the whole step and all processes.
+    """
+
+    micro_batches: tuple[tuple[Row, ...], ...]
+    counts: dict[str, Counts]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Forget and retain rows of every step.
+
+    Attributes:
+        forget: Encoded forget records.
+        retain: Encoded retain records; may be empty.
+        pairs_per_step: Forget pairs per optimiser step over all processes.
+        epochs: Passes over the forget data.
+        max_steps: Overrides `epochs` when positive.
+        seed: Of the order.
+        belief_weight: λ of BS-S (0 without).
+        rows_per_forward: Most rows in one forward of one process.
+        world_size: Number of processes.
+        rank: This process.
+    """
+
+    forget: Sequence[Encoded]
+    retain: Sequence[Encoded]
+    pairs_per_step: int
+    epochs: float
+    max_steps: int = -1
+    seed: int = 0
+    belief_weight: float = 0.0
+    rows_per_forward: int = 16
+    world_size: int = 1
+    rank: int = 0
+    _orders: dict[tuple[str, int], np.ndarray] = field(default_factory=dict, repr=False)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps per pass over the forget data."""
+        return math.ceil(len(self.forget) / self.pairs_per_step)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the run."""
+        if self.max_steps > 0:
+            return self.max_steps
+        return max(1, round(self.epochs * self.steps_per_epoch))
+
+    def pairs(self, step: int) -> list[int]:
+        """Forget records of a step; the last step of an epoch may have fewer."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        order = self._order("forget", epoch, len(self.forget))
+        return order[within * self.pairs_per_step : (within + 1) * self.pairs_per_step].tolist()
+
+    def retain_indices(self, step: int) -> list[int]:
+        """As many retain records as the step has pairs, drawn without replacement.
+
+        The retain data is walked through in a seeded order, which is drawn again only when all of
+        it has been used.
+        """
+        if not self.retain:
+            return []
+        epoch, within = divmod(step, self.steps_per_epoch)
+        start = epoch * len(self.forget) + within * self.pairs_per_step
+        n = len(self.retain)
+        return [
+            int(self._order("retain", i // n, n)[i % n])
+            for i in range(start, start + len(self.pairs(step)))
+        ]
+
+    def rows(self, step: int, beliefs: Beliefs, generation: int = 0) -> list[Row]:
+        """All rows of a step: targets, beliefs about their prompts, retain rows."""
+        out = []
+        for index in self.pairs(step):
+            out.extend(self.forget_rows(index, beliefs, generation))
+        out.extend(
+            Row(f"r{i}", "retain", self.retain[i].prompt_ids, self.retain[i].answer_ids)
+            for i in self.retain_indices(step)
+        )
+        return out
+
+    def forget_rows(self, index: int, beliefs: Beliefs, generation: int = 0) -> list[Row]:
+        """The target row of a forget record (ω = 1-λ) and its belief rows (ω = λ/N each)."""
+        record = self.forget[index]
+        answers = beliefs.get(record.record_id, ())
+        share = self.belief_weight if answers else 0.0
+        target = Row(f"f{index}", "target", record.prompt_ids, record.answer_ids, 1.0 - share)
+        return [target] + [
+            Row(
+                f"f{index}#{j}@{generation}", "belief", record.prompt_ids, ids, share / len(answers)
+            )
+            for j, ids in enumerate(answers)
+        ]
+
+    def step(self, step: int, beliefs: Beliefs, generation: int = 0) -> StepRows:
+        """This process's micro-batches of a step.
+
+        Rows are sorted by length over the whole step and dealt out to the processes, so that every
+        process has the same amount of work and every forward little padding. All processes have
+        the same number of micro-batches: one that would be empty repeats a row at weight 0.
+        """
+        rows = sorted(self.rows(step, beliefs, generation), key=lambda r: (-r.length, r.key))
+        counts = {
+            kind: Counts(
+                pairs=sum(r.kind == ("retain" if kind == "retain" else "target") for r in rows),
+                weight=sum(r.weight for r in rows if r.kind == kind),
+                tokens=sum(r.n_scored for r in rows if r.kind == kind),
+            )
+            for kind in ("target", "belief", "retain")
+        }
+        n_micro = math.ceil(math.ceil(len(rows) / self.world_size) / self.rows_per_forward)
+        own = rows[self.rank :: self.world_size]
+        idle = Row(rows[0].key, rows[0].kind, rows[0].prompt_ids, rows[0].answer_ids, 0.0)
+        parts = [part.tolist() for part in np.array_split(np.arange(len(own)), n_micro)]
+        return StepRows(
+            tuple(tuple(own[i] for i in part) if part else (idle,) for part in parts), counts
+        )
+
+    def _order(self, name: str, epoch: int, n: int) -> np.ndarray:
+        key = (name, epoch)
+        if key not in self._orders:
+            salt = 0 if name == "forget" else 1
+            self._orders[key] = np.random.default_rng([self.seed, salt, epoch]).permutation(n)
+        return self._orders[key]

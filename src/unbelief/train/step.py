@@ -1,0 +1,205 @@
+"""The loss of one micro-batch: rows through the model, statistics through the objective."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from unbelief.models.head import HeadJob, HeadWeights, TokenInputs
+from unbelief.models.runner import AnswerModel, Forward
+from unbelief.models.stats import AnswerStats, Needs
+from unbelief.objectives import Objective
+from unbelief.objectives.base import Counts, Side
+from unbelief.tokens import Row, TokenBatch, collate
+from unbelief.train.reference import Original, ReferenceCache
+
+
+@dataclass
+class Tally:
+    """Sums and counts of logged quantities since the last log entry."""
+
+    sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    counts: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def add(self, name: str, values: Tensor) -> None:
+        """Add values whose mean will be logged."""
+        self.sums[name] += float(values.sum())
+        self.counts[name] += values.numel()
+
+    def add_total(self, name: str, value: Tensor) -> None:
+        """Add to a quantity that is logged as a sum (a share of the loss)."""
+        self.sums[name] += float(value)
+
+    def take(self) -> dict[str, float]:
+        """Means and sums so far; starts anew."""
+        out = {k: v / self.counts[k] if k in self.counts else v for k, v in self.sums.items()}
+        self.sums.clear()
+        self.counts.clear()
+        return out
+
+
+@dataclass(frozen=True)
+class StepLoss:
+    """Everything a micro-batch's loss depends on besides its rows.
+
+    Attributes:
+        model: The policy.
+        objective: What is minimised.
+        cache: Log-probabilities and beliefs of the original model.
+        original: The original model itself, where a term needs it in every step.
+        tally: Receives what is logged.
+    """
+
+    model: AnswerModel
+    objective: Objective
+    cache: ReferenceCache
+    original: Original | None
+    tally: Tally
+
+    def __call__(self, rows: Sequence[Row], counts: Mapping[str, Counts]) -> Tensor:
+        """This micro-batch's share of the step's loss, differentiable."""
+        ordered = [r for r in rows if r.kind != "retain"] + [r for r in rows if r.kind == "retain"]
+        batch = collate(ordered, self.model.pad_id).to(self.model.device)
+        sides = [s for s in self._sides(batch, counts) if s.n_rows]
+        layers = {s.needs.hidden_layer for s in sides} - {None}
+        layer = layers.pop() if layers else None
+        forward = self.model.forward(batch, layer, logits=any(s.needs.logits for s in sides))
+        head_sides = [s for s in sides if s.needs.logits]
+        parts = [self._hidden_loss(s, batch, forward) for s in sides if not s.needs.logits]
+        if head_sides:
+            jobs = [self._job(s, batch) for s in head_sides]
+            picked = torch.cat([s.of(forward.predicting) for s in head_sides])
+            parts.append(self.model.loss(Forward(picked, None), jobs))
+        return torch.stack(parts).sum()
+
+    def _sides(self, batch: TokenBatch, counts: Mapping[str, Counts]) -> list[_SideRows]:
+        n_forget = sum(r.kind != "retain" for r in batch.rows)
+        cut = int((batch.row < n_forget).sum())
+        split: tuple[tuple[Side, slice, slice], ...] = (
+            ("forget", slice(0, n_forget), slice(0, cut)),
+            ("retain", slice(n_forget, None), slice(cut, None)),
+        )
+        return [
+            _SideRows(side, batch.rows[rows], tokens, term.needs, counts)
+            for side, rows, tokens in split
+            if (term := self.objective.term(side)) is not None
+        ]
+
+    def _inputs(self, side: _SideRows, batch: TokenBatch) -> TokenInputs:
+        device, forget = batch.input_ids.device, side.side == "forget"
+        segment = batch.row[side.tokens]
+        return TokenInputs(
+            target=batch.target[side.tokens],
+            segment=segment - segment[0],
+            n_answers=side.n_rows,
+            weight=torch.ones(len(segment), device=device),
+            temperature=self.objective.temperature if forget else 1.0,
+            ref_logp=self.cache.lookup(side.rows, "logp", device) if forget else None,
+            ref_topk_ids=self.cache.lookup(side.rows, "topk_ids", device) if forget else None,
+            ref_topk_logp=self.cache.lookup(side.rows, "topk_logp", device) if forget else None,
+        )
+
+    def _job(self, side: _SideRows, batch: TokenBatch) -> HeadJob:
+        ref_hidden, ref_head = self._original_states(side, batch)
+        return HeadJob(
+            self._inputs(side, batch),
+            side.needs,
+            lambda stats: self._side_loss(side, stats),
+            ref_hidden,
+            ref_head,
+        )
+
+    def _hidden_loss(self, side: _SideRows, batch: TokenBatch, forward: Forward) -> Tensor:
+        tokens = self._inputs(side, batch)
+        ref_hidden, _ = self._original_states(side, batch)
+        assert forward.layer is not None
+        hidden = forward.layer[side.tokens].float()
+        stats = AnswerStats(
+            # Nothing was predicted: whoever looks at log-probabilities here must not find a zero.
+            logp=torch.full_like(tokens.weight, float("nan")),
+            segment=tokens.segment,
+            weight=tokens.weight,
+            n_answers=tokens.n_answers,
+            hidden=hidden,
+            ref_hidden=None if ref_hidden is None else ref_hidden.float(),
+        )
+        return self._side_loss(side, stats)
+
+    @torch.no_grad()
+    def _original_states(
+        self, side: _SideRows, batch: TokenBatch
+    ) -> tuple[Tensor | None, HeadWeights | None]:
+        if not side.needs.reference_distribution:
+            return None, None
+        if self.original is None:
+            raise ValueError("this objective needs the original model in every step")
+        own = collate(side.rows, self.model.pad_id).to(batch.input_ids.device)
+        with self.original() as original:
+            states = original.forward(own, side.needs.hidden_layer, logits=side.needs.logits)
+            if not side.needs.logits:
+                return states.layer, None
+            head = original.head() if original.head_path == "head" else None
+        return states.predicting, head
+
+    def _side_loss(self, side: _SideRows, stats: AnswerStats) -> Tensor:
+        """Called once per chunk of whole answers; `side` tells how far we are."""
+        if side.side == "forget":
+            stats = self.objective.select(stats)
+        rows = side.next_rows(stats.n_answers)
+        scale = self._scale(side, rows, stats)
+        loss = self.objective.loss(side.side, stats, scale)
+        self._log(side, rows, stats, loss)
+        return loss
+
+    def _scale(self, side: _SideRows, rows: Sequence[Row], stats: AnswerStats) -> Tensor:
+        weight = torch.tensor([r.weight for r in rows], device=stats.weight.device)
+        kinds = [r.kind for r in rows]
+        length, scale = stats.length, torch.zeros_like(weight)
+        for kind in sorted(set(kinds)):
+            of_kind = torch.tensor([k == kind for k in kinds], device=weight.device)
+            value = self.objective.answer_scale(side.side, weight, length, side.counts[kind])
+            scale = torch.where(of_kind, value, scale)
+        return scale
+
+    @torch.no_grad()
+    def _log(self, side: _SideRows, rows: Sequence[Row], stats: AnswerStats, loss: Tensor) -> None:
+        self.tally.add_total(f"{side.side}_loss", loss.detach())
+        if side.needs.logits:
+            counted = torch.tensor([r.weight > 0 for r in rows], device=loss.device)
+            mean = stats.sum_per_answer(stats.logp.detach()) / stats.length.clamp_min(1e-12)
+            for kind in {r.kind for r in rows}:
+                of_kind = torch.tensor([r.kind == kind for r in rows], device=loss.device)
+                self.tally.add(f"{kind}_logp", mean[of_kind & counted])
+        term = self.objective.term(side.side)
+        assert term is not None
+        for name, values in term.diagnostics(stats).items():
+            self.tally.add(name, values)
+
+
+@dataclass
+class _SideRows:
+    """One side's rows of a micro-batch, handed out chunk by chunk in order."""
+
+    side: Side
+    rows: tuple[Row, ...]
+    tokens: slice
+    needs: Needs
+    counts: Mapping[str, Counts]
+    used: int = 0
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.rows)
+
+    def of(self, states: Tensor | None) -> Tensor:
+        assert states is not None
+        return states[self.tokens]
+
+    def next_rows(self, n: int) -> tuple[Row, ...]:
+        part = self.rows[self.used : self.used + n]
+        self.used += n
+        return part
