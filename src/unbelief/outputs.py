@@ -169,7 +169,7 @@ def _put_in_place(fresh: Path, target: Path) -> None:
     if _exchange(fresh, target):
         return
     # Without an exchange there is a moment without destination; a failure puts the old one back.
-    old = fresh.with_name(fresh.name.replace(".partial-", ".old-"))
+    old = target.with_name(f".{target.name}.old-{secrets.token_hex(4)}")
     os.rename(target, old)
     try:
         os.rename(fresh, target)
