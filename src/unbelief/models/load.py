@@ -98,7 +98,7 @@ def load_model(
     if folder is not None:
         _check_model_folder(folder)
     location = str(folder or source)
-    with quiet_bars():
+    with quiet_transformers():
         model = _load_weights(location, dtype, revision, trust_remote_code)
         tokenizer = load_tokenizer(tokenizer_source or location, revision, trust_remote_code)
     commit = None if folder else getattr(model.config, "_commit_hash", None)
@@ -158,9 +158,9 @@ def _device(name: str) -> torch.device:
 def _local_folder(source: str | Path) -> Path | None:
     """Return the folder that `source` names, or None for a hub id."""
     path = Path(source).expanduser()
-    if path.is_dir():
+    if path.is_dir() and str(source):
         return path.absolute()
-    if path.exists():
+    if path.is_file():
         raise RequestError(f"{source} is a file", remedy="name the folder that holds the model")
     text = str(source)
     looks_local = isinstance(source, Path) or text.startswith((".", "/", "~", "\\"))
@@ -195,10 +195,11 @@ def _load_weights(
             revision=revision or "main",
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
+            ignore_mismatched_sizes=True,  # they are reported below, in our words
             output_loading_info=True,
         )
     model, info = cast("PreTrainedModel", loaded[0]), loaded[1]
-    absent = sorted(info["missing_keys"]) + sorted(str(k) for k in info["mismatched_keys"])
+    absent = sorted({*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])})
     if absent:
         raise RequestError(
             f"the weights of {location} do not fit its config: {len(absent)} tensors are absent "
@@ -347,16 +348,17 @@ def _cache_folder(hub_id: str, revision: str | None) -> Path:
 
 
 @contextmanager
-def quiet_bars() -> Iterator[None]:
-    """Hide the progress bars of Transformers unless a person is watching."""
+def quiet_transformers() -> Iterator[None]:
+    """Hide the load reports of Transformers, and its progress bars unless a person is watching."""
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
-    if sys.stderr.isatty() or not shown:
-        yield
-        return
-    logging.disable_progress_bar()
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
     try:
         yield
     finally:
-        logging.enable_progress_bar()
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

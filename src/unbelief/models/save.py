@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from unbelief.errors import GuardError, RequestError
-from unbelief.models.load import quiet_bars
+from unbelief.models.load import quiet_transformers
 from unbelief.outputs import atomic_folder, check_destination
 from unbelief.provenance import tensor_lines, weights_sha256
 
@@ -97,7 +97,7 @@ def save_model(
     is_adapter = hasattr(model, "peft_config") and not merge_adapter
     if hasattr(model, "peft_config") and merge_adapter:
         model = merged_copy(cast("PeftModel", model))
-    with quiet_bars(), atomic_folder(target, overwrite) as folder:
+    with quiet_transformers(), atomic_folder(target, overwrite) as folder:
         if is_adapter:
             _write_adapter(cast("PeftModel", model), folder)
         else:
