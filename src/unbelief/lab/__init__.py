@@ -1,1 +1,1 @@
-""""""
+"""The synthetic world in which forgetting can be measured exactly."""
