@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from contextlib import closing
 from itertools import islice
 from typing import Any
 
@@ -63,7 +64,8 @@ def read_hub_rows(
             )
             chosen = _choose(sorted(str(s) for s in found), split, label)
             label = f"{label}[{chosen}]"
-            rows = [dict(values) for values in islice(found[chosen], limit)]
+            with closing(iter(found[chosen])) as stream:  # a limit leaves it half read
+                rows = [dict(values) for values in islice(stream, limit)]
         except RequestError:
             raise
         except Exception as error:  # the hub's errors have no common root: network, script, parse
