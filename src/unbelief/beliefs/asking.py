@@ -1,0 +1,89 @@
+"""Putting a question to a model: through its wrappers, in eval mode, and leaving it as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import nn
+
+from unbelief.beliefs.decoding import Decoding
+from unbelief.errors import RequestError
+
+if TYPE_CHECKING:
+    from unbelief.tokens.encode import Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class Stops:
+    """Which tokens end an answer, and which fill the columns after it (never seen)."""
+
+    end_ids: tuple[int, ...]
+    pad_id: int
+
+
+def stops_of(encoder: Encoder) -> Stops:
+    """The encoder's end token and, where it is another one, the tokenizer's eos."""
+    eos = encoder.tokenizer.eos_token_id
+    ends = {int(i) for i in (encoder.end_id, eos) if i is not None}
+    return Stops(tuple(sorted(ends)), encoder.pad_id)
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Return the Transformers model inside DDP and LoRA wrappers (LoRA stays active).
+
+    Raises:
+        RequestError: The adapter is a soft prompt, which lives in the wrapper.
+    """
+    inner: Any = model
+    if isinstance(inner, nn.parallel.DistributedDataParallel):
+        inner = inner.module
+    if hasattr(inner, "peft_config") and hasattr(inner, "get_base_model"):
+        if getattr(inner.active_peft_config, "is_prompt_learning", False):
+            raise RequestError(
+                "beliefs cannot be sampled through a soft-prompt adapter",
+                where="model",
+                remedy="use LoRA, or the model without the adapter",
+            )
+        inner = inner.get_base_model()
+    return cast(nn.Module, inner)
+
+
+@contextmanager
+def asking(model: nn.Module) -> Iterator[None]:
+    """Put every module into eval mode, without gradients, and restore each one's own mode."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def check_prompts(model: nn.Module, prompts: Sequence[tuple[int, ...]], decoding: Decoding) -> None:
+    """Refuse prompts without tokens, and prompts that leave too little of the model's context."""
+    empty = [i for i, p in enumerate(prompts) if not p]
+    if empty:
+        raise RequestError(
+            f"{len(empty)} prompts have no tokens, the first is number {empty[0] + 1}; a model "
+            "cannot be asked with nothing",
+            where="prompts",
+            remedy="use a tokenizer with a BOS token, or give the records a prompt",
+        )
+    whole: Any = model.config
+    config = whole.get_text_config(decoder=True)
+    context = getattr(config, "max_position_embeddings", None)
+    longest = max(len(p) for p in prompts)
+    if context is not None and longest + decoding.max_new_tokens > context:
+        room = context - longest
+        raise RequestError(
+            f"the longest prompt has {longest} tokens and the model's context {context}, which "
+            f"leaves {max(room, 0)} of the {decoding.max_new_tokens} tokens asked for",
+            where="max_new_tokens",
+            remedy=f"set max_new_tokens={room} or less" if room > 0 else "shorten the prompt",
+        )
