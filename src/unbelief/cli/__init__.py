@@ -1,1 +1,1 @@
-""""""
+"""The command line: thin; every command body imports what it needs."""

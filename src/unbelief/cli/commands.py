@@ -1,0 +1,154 @@
+"""Bodies of the commands: call the library, print the result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+
+def unlearn(
+    flags: Mapping[str, Any],
+    settings: Mapping[str, str],
+    config_file: Path | None,
+    output: Path,
+    overwrite: bool,
+    restart: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """`unbelief unlearn`."""
+    from unbelief.config import resolve
+    from unbelief.outputs import check_destination
+
+    config = resolve(flags, settings, config_file)
+    check_destination(output, overwrite)
+    from unbelief import processes
+    from unbelief.models.adapters import LoraOptions
+    from unbelief.objectives import build_objective
+    from unbelief.unlearner import Unlearner
+
+    _silence()
+    result = Unlearner(
+        model=config.model,
+        forget=config.forget,
+        retain=config.retain,
+        objective=build_objective(
+            config.method, config.options, has_retain=config.retain is not None
+        ),
+        train=config.train_options(),
+        lora=None if config.lora is None else LoraOptions.parse(config.lora),
+        merge=config.merge,
+        columns=config.columns or None,
+        template=config.template,
+        system_prompt=config.system_prompt,
+        end_token=config.end_token,
+        max_length=config.max_length,
+        beliefs=None if config.beliefs is None else Path(config.beliefs),
+        dtype=config.dtype,
+        device=config.device,
+        revision=config.revision,
+        trust_remote_code=config.trust_remote_code,
+        method=config.method,
+        progress=not quiet,
+    ).run(output, overwrite=overwrite, restart=restart)
+    if not processes.is_main():
+        return
+    first, last = (result.log[0], result.log[-1]) if result.log else ({}, {})
+    summary = {
+        "output": str(result.output),
+        "method": config.method,
+        "steps": result.steps,
+        "resumed_from": result.resumed_from,
+        "seconds": round(result.seconds, 1),
+        "first": first,
+        "last": last,
+        "weights_sha256": result.provenance["output_weights_sha256"],
+    }
+    if as_json:
+        print(json.dumps(summary))
+        return
+    print(f"{config.method}: {result.steps} steps in {result.seconds:.0f} s -> {result.output}")
+    for name in ("target_logp", "belief_logp", "retain_logp"):
+        if name in first and name in last:
+            print(f"  mean {name} per token: {first[name]:.3f} -> {last[name]:.3f} nats")
+    if result.beliefs is not None:
+        print(f"  beliefs: {result.beliefs.path}")
+
+
+def check(model: str, forget: str, retain: str | None, lora: str | None, as_json: bool) -> None:
+    """`unbelief check`."""
+    from unbelief.preflight import check_request, render
+
+    _silence()
+    report = check_request(model=model, forget=forget, retain=retain, lora=lora)
+    print(json.dumps(report.as_dict()) if as_json else render(report))
+
+
+def methods(name: str | None, as_json: bool) -> None:
+    """`unbelief methods`."""
+    import inspect
+
+    from unbelief.objectives import build_objective
+    from unbelief.objectives import methods as all_methods
+
+    found = all_methods()
+    if name is not None:
+        build_objective(name)  # an unknown name fails with a suggestion
+        found = {name: found[name]}
+    rows = [
+        {
+            "name": m.name,
+            "summary": m.preset.summary,
+            "term": m.term.name,
+            "retain": m.preset.retain,
+            "source": m.term.source,
+            "options": {f.name: str(_default(f)) for f in fields(m.term)},
+            "documentation": inspect.cleandoc(m.term.__doc__ or ""),
+        }
+        for m in found.values()
+    ]
+    if as_json:
+        print(json.dumps(rows))
+    elif name is not None:
+        row, only = rows[0], found[name]
+        print(f"{name}: {row['summary']}\n\n{row['documentation']}\n")
+        print(f"Source: {row['source']}\nRetain term: {row['retain']}\nOptions (--set):")
+        for f in fields(only.term):
+            print(f"  {f.name}={_default(f)}")
+    else:
+        width = max(len(str(row["name"])) for row in rows)
+        for row in rows:
+            print(f"{row['name']!s:<{width}}  {row['summary']}")
+
+
+def quickstart(
+    output: Path, seeds: int, seed: int, overwrite: bool, as_json: bool, quiet: bool
+) -> None:
+    """`unbelief quickstart`."""
+    from unbelief.outputs import check_destination
+
+    check_destination(output, overwrite)
+    from unbelief.lab import quickstart as run
+
+    _silence()
+    result = run(output, seeds=seeds, seed=seed, overwrite=overwrite, progress=not quiet)
+    print(json.dumps(result.summary()) if as_json else result.text())
+
+
+def _default(field: Any) -> Any:
+    from dataclasses import MISSING
+
+    if field.default is not MISSING:
+        return field.default
+    return field.default_factory().name
+
+
+def _silence() -> None:
+    """Transformers' own bars and notices would mix with ours."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()

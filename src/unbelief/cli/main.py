@@ -1,0 +1,220 @@
+"""`unbelief`: one command, several verbs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from unbelief import __version__
+from unbelief.errors import RequestError, UnbeliefError
+
+app = typer.Typer(
+    name="unbelief",
+    help="Make a language model forget chosen records, keep everything else, and show the "
+    "evidence.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+
+
+def _two(name: str, text: str) -> Any:
+    """An option in both spellings: `--learning-rate` and `--learning_rate`."""
+    dashed = "--" + name.replace("_", "-")
+    return typer.Option(*dict.fromkeys((dashed, "--" + name)), help=text, show_default=False)
+
+
+@app.command()
+def unlearn(
+    model: Annotated[str | None, _two("model", "Model folder, hub id or adapter folder.")] = None,
+    forget: Annotated[
+        str | None, _two("forget", "Records to forget: JSONL, Parquet, CSV, folder or hub id.")
+    ] = None,
+    retain: Annotated[str | None, _two("retain", "Records to keep, likewise.")] = None,
+    method: Annotated[str | None, _two("method", "See `unbelief methods` (default: bs-s).")] = None,
+    output: Annotated[Path | None, _two("output", "Model folder that is to appear.")] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="key=value: an option of the method or any other field.",
+            show_default=False,
+        ),
+    ] = None,
+    config: Annotated[Path | None, _two("config", "YAML file; flags beat it.")] = None,
+    learning_rate: Annotated[float | None, _two("learning_rate", "Peak learning rate.")] = None,
+    num_train_epochs: Annotated[
+        float | None, _two("num_train_epochs", "Passes over the forget data.")
+    ] = None,
+    max_steps: Annotated[int | None, _two("max_steps", "Optimiser steps; beats epochs.")] = None,
+    per_device_train_batch_size: Annotated[
+        int | None, _two("per_device_train_batch_size", "Forget pairs per process and step.")
+    ] = None,
+    gradient_accumulation_steps: Annotated[
+        int | None, _two("gradient_accumulation_steps", "Multiplies the pairs per step.")
+    ] = None,
+    lora: Annotated[str | None, _two("lora", "Train an adapter: r=16,alpha=32.")] = None,
+    merge: Annotated[
+        bool | None,
+        typer.Option(
+            "--merge/--no-merge", help="Merge the adapter at the end.", show_default=False
+        ),
+    ] = None,
+    bf16: Annotated[
+        bool | None,
+        typer.Option("--bf16/--no-bf16", help="bfloat16 over fp32 masters.", show_default=False),
+    ] = None,
+    gradient_checkpointing: Annotated[
+        bool | None,
+        typer.Option(
+            "--gradient-checkpointing/--no-gradient-checkpointing",
+            help="Recompute activations in backward.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int | None, _two("seed", "Of everything random.")] = None,
+    beliefs: Annotated[str | None, _two("beliefs", "A belief bank to use again.")] = None,
+    device: Annotated[str | None, _two("device", "auto, cpu or a torch device.")] = None,
+    trust_remote_code: Annotated[
+        bool | None,
+        typer.Option(
+            "--trust-remote-code", help="Run code that comes with the model.", show_default=False
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Throw away an unfinished run instead of resuming.")
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a model forget records; a model folder appears that Transformers loads as it is.
+
+    The same command resumes a run that was interrupted.
+    """
+    from unbelief.cli.commands import unlearn as run
+
+    flags = {
+        "model": model,
+        "forget": forget,
+        "retain": retain,
+        "method": method,
+        "learning_rate": learning_rate,
+        "num_train_epochs": num_train_epochs,
+        "max_steps": max_steps,
+        "per_device_train_batch_size": per_device_train_batch_size,
+        "gradient_accumulation_steps": gradient_accumulation_steps,
+        "lora": lora,
+        "merge": merge,
+        "bf16": bf16,
+        "gradient_checkpointing": gradient_checkpointing,
+        "seed": seed,
+        "beliefs": beliefs,
+        "device": device,
+        "trust_remote_code": trust_remote_code,
+    }
+    if output is None:
+        raise RequestError("--output is missing", remedy="name the folder that is to appear")
+    run(flags, _settings(setting), config, output, overwrite, restart, as_json, quiet)
+
+
+@app.command()
+def check(
+    model: Annotated[str, _two("model", "Model folder or hub id.")],
+    forget: Annotated[str, _two("forget", "Records to forget.")],
+    retain: Annotated[str | None, _two("retain", "Records to keep.")] = None,
+    lora: Annotated[str | None, _two("lora", "Estimate for an adapter: r=16.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Dry run: schema, duplicates, overlap of forget and retain, token counts, memory and time."""
+    from unbelief.cli.commands import check as run
+
+    run(model, forget, retain, lora, as_json)
+
+
+@app.command()
+def methods(
+    name: Annotated[str | None, typer.Argument(help="Show one method in full.")] = None,
+    as_json: Json = False,
+) -> None:
+    """What there is to unlearn with, with formula, source and options."""
+    from unbelief.cli.commands import methods as run
+
+    run(name, as_json)
+
+
+@app.command()
+def quickstart(
+    output: Annotated[Path, _two("output", "Folder that is to appear.")] = Path("quickstart"),
+    seeds: Annotated[int, _two("seeds", "Worlds to run; intervals need several.")] = 1,
+    seed: Annotated[int, _two("seed", "Of the first world.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """The lab end to end: two tiny models, several methods, exact masses, one report."""
+    from unbelief.cli.commands import quickstart as run
+
+    run(output, seeds, seed, overwrite, as_json, quiet)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+def _settings(given: list[str] | None) -> dict[str, str]:
+    out: dict[str, str] = {}
+    for item in given or []:
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip() or not value.strip():
+            raise RequestError(
+                f"--set {item!r} is not key=value",
+                where="--set",
+                remedy="for example --set top_k=20",
+            )
+        if key.strip() in out:
+            raise RequestError(
+                f"--set {key.strip()} is given twice", where="--set", remedy="give it once"
+            )
+        out[key.strip()] = value.strip()
+    return out
+
+
+def main() -> None:
+    """Run the command line; errors for people end with their own exit code."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app()
+    except UnbeliefError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("stopped\n  remedy: the same command resumes", 130)
+    except Exception:
+        traceback.print_exc()
+        _fail("this is a bug in unbelief; please report the lines above", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    if "--json" in sys.argv:
+        print(json.dumps({"error": message, "exit_code": code}))
+    print(f"unbelief: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
