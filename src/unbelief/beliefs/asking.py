@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import inspect
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from unbelief.beliefs.decoding import Decoding
 from unbelief.errors import RequestError
@@ -87,3 +89,38 @@ def check_prompts(model: nn.Module, prompts: Sequence[tuple[int, ...]], decoding
             where="max_new_tokens",
             remedy=f"set max_new_tokens={room} or less" if room > 0 else "shorten the prompt",
         )
+
+
+def next_logits(
+    model: nn.Module, ids: Tensor, mask: Tensor, positions: Tensor, past: Any
+) -> Tensor:
+    """Logits (R, V) of the token after the last column; `past` grows by the columns of `ids`."""
+    out = model(
+        input_ids=ids,
+        attention_mask=mask,
+        past_key_values=past,
+        use_cache=True,
+        **_optional(model, positions, 1),
+    )
+    return cast(Tensor, out.logits[:, -1])
+
+
+def full_logits(model: nn.Module, ids: Tensor, mask: Tensor, keep: int) -> Tensor:
+    """Logits of left-padded rows without a cache, of at least the last `keep` columns."""
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    out = model(
+        input_ids=ids, attention_mask=mask, use_cache=False, **_optional(model, positions, keep)
+    )
+    return cast(Tensor, out.logits)
+
+
+def _optional(model: nn.Module, positions: Tensor, keep: int) -> dict[str, Any]:
+    """What only some models take: ALiBi models have no positions, older ones keep all logits."""
+    offered = {"position_ids": positions, "logits_to_keep": keep}
+    accepted = _accepted(cast(Hashable, type(model)))
+    return {name: value for name, value in offered.items() if name in accepted}
+
+
+@cache
+def _accepted(kind: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(kind.forward).parameters)

@@ -7,7 +7,8 @@ empty one for the time of the call, and nothing that could act is left open.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,15 @@ import torch
 from torch import Tensor, nn
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
+from unbelief.beliefs.asking import full_logits
 from unbelief.beliefs.choose import choose
 from unbelief.beliefs.decoding import Decoding, Sampled
 
 if TYPE_CHECKING:
     from unbelief.beliefs.asking import Stops
     from unbelief.beliefs.batches import Batch
+
+_LOGITS_AT_ONCE = 1 << 25  # numbers; a float32 copy of them lives beside
 
 
 class _Chooser(LogitsProcessor):
@@ -87,15 +91,44 @@ def answers_by_generate(
 def beams_by_generate(
     model: nn.Module, batch: Batch, stops: Stops, decoding: Decoding
 ) -> list[Sampled]:
-    """The n best beams of every prompt, best first, with their summed log-probabilities."""
-    config = generation_config(decoding, stops, batch.samples)
-    out = _generate(model, batch.input_ids, batch.mask, config, None)
-    scores = out.sequences_scores.double().cpu().tolist()
-    answers = []
-    for ids, score in zip(_new_tokens(out, batch), scores, strict=True):
-        tokens, finished = cut(ids, stops, decoding)
-        answers.append(Sampled(tokens, score, finished))
-    return answers
+    """The n best beams of every prompt, best first, with their summed log-probabilities.
+
+    The sums are computed from the sequences found: `generate` only reports them together with
+    the scores of every token of the vocabulary at every step.
+    """
+    n = batch.samples
+    out = _generate(model, batch.input_ids, batch.mask, generation_config(decoding, stops, n), None)
+    found = [cut(ids, stops, decoding) for ids in _new_tokens(out, batch)]
+    sums = teacher_forced(model, batch, [ids for ids, _ in found], stops.pad_id)
+    rows = [Sampled(ids, sums[i], finished) for i, (ids, finished) in enumerate(found)]
+    best = []
+    for first in range(0, len(rows), n):
+        best += sorted(rows[first : first + n], key=lambda s: -s.log_prob)
+    return best
+
+
+def teacher_forced(
+    model: nn.Module, batch: Batch, answers: Sequence[tuple[int, ...]], pad_id: int
+) -> list[float]:
+    """Summed log-probabilities (nats) of R answers, n to each of the batch's P prompts."""
+    device, longest = batch.input_ids.device, max(len(ids) for ids in answers)
+    filled = [ids + (pad_id,) * (longest - len(ids)) for ids in answers]
+    target = torch.tensor(filled, device=device)
+    n = batch.samples
+    ids = torch.cat([batch.input_ids.repeat_interleave(n, dim=0), target], dim=1)
+    mask = torch.cat([batch.mask.repeat_interleave(n, dim=0), torch.ones_like(target)], dim=1)
+    vocabulary: Any = model.config
+    rows = max(1, _LOGITS_AT_ONCE // (ids.shape[1] * vocabulary.get_text_config().vocab_size))
+    sums: list[float] = []
+    for start in range(0, len(answers), rows):
+        part = slice(start, start + rows)
+        logits = full_logits(model, ids[part], mask[part], longest + 1)[:, -longest - 1 : -1]
+        each = logits.float().log_softmax(-1).gather(-1, target[part, :, None])[..., 0]
+        sums += [
+            math.fsum(row[: len(answer)])
+            for row, answer in zip(each.cpu().tolist(), answers[part], strict=True)
+        ]
+    return sums
 
 
 def cut(ids: list[int], stops: Stops, decoding: Decoding) -> tuple[tuple[int, ...], bool]:

@@ -9,17 +9,15 @@ cache cannot be reindexed by rows, and beam search, go through `generate` (`gene
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from unbelief.beliefs.asking import Stops, asking, check_prompts, stops_of, unwrap
+from unbelief.beliefs.asking import Stops, asking, check_prompts, next_logits, stops_of, unwrap
 from unbelief.beliefs.batches import Batch, BatchSize, Unit, halved, plan, resolve_batch_size
 from unbelief.beliefs.cache import reindexable_cache
 from unbelief.beliefs.choose import choose
@@ -163,7 +161,7 @@ def decode(
     width, count = batch.input_ids.shape[1], batch.keys.shape[0]
     device = batch.input_ids.device
     ends = torch.tensor(stops.end_ids, device=device, dtype=torch.long)
-    logits = forward(model, batch.input_ids, batch.mask, batch.positions, past)
+    logits = next_logits(model, batch.input_ids, batch.mask, batch.positions, past)
     if n > 1:
         past.batch_repeat_interleave(n)
         logits = logits.repeat_interleave(n, dim=0)
@@ -193,7 +191,7 @@ def decode(
             row, keys, position = row[keep], keys[keep], position[keep]
             token, running, mask = token[keep], running[keep], mask[keep]
         seen = mask[:, : width + step + 1]
-        logits = forward(model, token[:, None], seen, (position + step)[:, None], past)
+        logits = next_logits(model, token[:, None], seen, (position + step)[:, None], past)
     return _gather(tokens, log_probs, lengths, ended)
 
 
@@ -203,24 +201,6 @@ def _gather(tokens: Tensor, log_probs: Tensor, lengths: Tensor, ended: Tensor) -
         Sampled(tuple(ids[:length]), math.fsum(each[:length]), end)
         for ids, each, length, end in zip(*columns, strict=True)
     ]
-
-
-def forward(model: nn.Module, ids: Tensor, mask: Tensor, positions: Tensor, past: Any) -> Tensor:
-    """Logits (R, V) of the token after the last column; `past` grows by the columns of `ids`."""
-    accepted = _accepted(cast(Hashable, type(model)))
-    extra: dict[str, Any] = {}
-    if "position_ids" in accepted:
-        extra["position_ids"] = positions
-    if "logits_to_keep" in accepted:
-        extra["logits_to_keep"] = 1
-    out = model(input_ids=ids, attention_mask=mask, past_key_values=past, use_cache=True, **extra)
-    return cast(Tensor, out.logits[:, -1])
-
-
-@cache
-def _accepted(kind: Any) -> frozenset[str]:
-    """Names of the arguments that a class of models takes."""
-    return frozenset(inspect.signature(kind.forward).parameters)
 
 
 def _bar(total: int, progress: bool) -> Any:
