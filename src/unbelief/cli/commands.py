@@ -28,6 +28,7 @@ def unlearn(
     from unbelief import processes
     from unbelief.models.adapters import LoraOptions
     from unbelief.objectives import build_objective
+    from unbelief.rundir import RunFolder
     from unbelief.unlearner import Unlearner
 
     _silence()
@@ -75,7 +76,7 @@ def unlearn(
         if name in first and name in last:
             print(f"  mean {name} per token: {first[name]:.3f} -> {last[name]:.3f} nats")
     if result.beliefs is not None:
-        print(f"  beliefs: {result.beliefs.path}")
+        print(f"  belief bank: {RunFolder(output).beliefs(0)}")
 
 
 def check(model: str, forget: str, retain: str | None, lora: str | None, as_json: bool) -> None:

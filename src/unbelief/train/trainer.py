@@ -20,6 +20,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
 
 from unbelief.errors import GuardError
 from unbelief.train.options import TrainOptions
@@ -114,6 +115,7 @@ class UnlearnTrainer(Trainer):
             train_dataset=_Steps(plan.total_steps),
             callbacks=[CompleteCheckpoints(), *(callbacks or [])],
         )
+        self.remove_callback(PrinterCallback)  # stdout is for results
         # Without this, Trainer divides by num_items_in_batch conventions of its own and
         # multiplies custom losses by the accumulation steps.
         self.model_accepts_loss_kwargs = False
