@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from unbelief import provenance
+from unbelief import hashing, provenance
 from unbelief.errors import RequestError
 from unbelief.provenance import (
     Provenance,
@@ -96,7 +96,7 @@ def test_stored_and_in_memory_digests_agree_for_any_shape(
 
 def test_small_chunks_give_the_same_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_file(TENSORS, tmp_path / "model.safetensors")
-    monkeypatch.setattr(provenance, "_CHUNK", 5)
+    monkeypatch.setattr(hashing, "_CHUNK", 5)
     assert weights_sha256(tmp_path) == tensor_sha256(TENSORS)
     assert file_sha256(tmp_path / "model.safetensors") == (
         hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest()

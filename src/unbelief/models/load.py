@@ -8,9 +8,6 @@ are an error instead of random numbers.
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +16,15 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from unbelief.errors import RequestError
+from unbelief.models.source import (
+    base_of_adapter,
+    cache_folder,
+    check_model_folder,
+    first_line,
+    local_folder,
+    plain_errors,
+    quiet_transformers,
+)
 from unbelief.provenance import tensor_sha256, weight_files, weights_sha256
 
 if TYPE_CHECKING:
@@ -92,11 +98,11 @@ def load_model(
             f"unknown dtype {dtype!r}", where="dtype", remedy=f"one of {', '.join(DTYPES)}"
         )
     target = _device(device)
-    folder = _local_folder(source)
+    folder = local_folder(source)
     if folder is not None and (folder / "adapter_config.json").is_file():
         return _load_adapter(folder, dtype, target, trust_remote_code, tokenizer_source)
     if folder is not None:
-        _check_model_folder(folder)
+        check_model_folder(folder)
     location = str(folder or source)
     with quiet_transformers():
         model = _load_weights(location, dtype, revision, trust_remote_code)
@@ -109,7 +115,7 @@ def load_model(
         tokenizer=tokenizer,
         source=str(source),
         revision=commit or (None if folder else revision),
-        weights_sha256=weights_sha256(folder or _cache_folder(location, commit or revision)),
+        weights_sha256=weights_sha256(folder or cache_folder(location, commit or revision)),
         dtype=dtype,
         pad_id=pad_id,
         pad_is_end=pad_is_end,
@@ -155,39 +161,12 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _local_folder(source: str | Path) -> Path | None:
-    """Return the folder that `source` names, or None for a hub id."""
-    path = Path(source).expanduser()
-    if path.is_dir() and str(source):
-        return path.absolute()
-    if path.is_file():
-        raise RequestError(f"{source} is a file", remedy="name the folder that holds the model")
-    text = str(source)
-    looks_local = isinstance(source, Path) or text.startswith((".", "/", "~", "\\"))
-    if looks_local or text.endswith(("/", "\\")) or text.count("/") > 1 or not text:
-        raise RequestError(
-            f"no such model folder: {source or '(empty)'}",
-            remedy="check the path; a hub id has the form organisation/name",
-        )
-    return None
-
-
-def _check_model_folder(folder: Path) -> None:
-    if not (folder / "config.json").is_file():
-        holds = sorted(p.name for p in folder.iterdir())[:6]
-        raise RequestError(
-            f"{folder} has no config.json (it holds {', '.join(holds) or 'nothing'})",
-            remedy="name the folder that holds config.json and *.safetensors",
-        )
-    weight_files(folder)
-
-
 def _load_weights(
     location: str, dtype: str, revision: str | None, trust_remote_code: bool
 ) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
-    with _plain_errors(location, revision):
+    with plain_errors(location, revision):
         # With output_loading_info the result is a pair, which the annotations do not say.
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             location,
@@ -225,39 +204,9 @@ def load_tokenizer(
         )
     except (OSError, ValueError, KeyError, ImportError, json.JSONDecodeError) as error:
         raise RequestError(
-            f"no usable tokenizer in {location}: {_first_line(error)}",
+            f"no usable tokenizer in {location}: {first_line(error)}",
             remedy="save the tokenizer into that folder, or name where it is with tokenizer_source",
         ) from error
-
-
-@contextmanager
-def _plain_errors(location: str, revision: str | None) -> Iterator[None]:
-    """Say in plain words what `from_pretrained` reports in many ways."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        text = str(error)
-        at = f" at revision {revision}" if revision else ""
-        message, remedy = f"{location}{at} cannot be loaded: {_first_line(error)}", ""
-        if "trust_remote_code" in text:
-            message = f"{location} needs Python code that comes with it"
-            remedy = "read that code; then allow it with trust_remote_code"
-        elif "no file named" in text or "does not appear to have" in text:
-            remedy = "only safetensors weights are read; convert the model once where you trust it"
-        elif "onnect to" in text or "offline" in text:
-            message = f"{location}{at} is not a folder here, and the hub cannot be reached"
-            remedy = "check the path, or fetch it where there is a network: hf download ID"
-        elif isinstance(error, OSError):
-            remedy = "check the id and revision on https://huggingface.co; `hf auth login` if gated"
-        else:
-            remedy = (
-                "only causal language models that the installed transformers knows can be loaded"
-            )
-        raise RequestError(message, remedy=remedy) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def padding_id(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> tuple[int, bool]:
@@ -294,7 +243,7 @@ def _load_adapter(
 
     weight_files(folder)
     config = PeftConfig.from_pretrained(str(folder))
-    base_source = _base_of_adapter(config.base_model_name_or_path, folder)
+    base_source = base_of_adapter(config.base_model_name_or_path, folder)
     own_tokenizer = folder if (folder / "tokenizer_config.json").is_file() else None
     base = load_model(
         base_source,
@@ -308,7 +257,7 @@ def _load_adapter(
         adapted = PeftModel.from_pretrained(base.model, str(folder)).eval()
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise RequestError(
-            f"the adapter in {folder} does not fit {base_source}: {_first_line(error)}",
+            f"the adapter in {folder} does not fit {base_source}: {first_line(error)}",
             remedy="put the base model it was trained on into base_model_name_or_path of "
             "adapter_config.json",
         ) from error
@@ -324,41 +273,3 @@ def _load_adapter(
         pad_is_end=base.pad_is_end,
         base_source=base_source,
     )
-
-
-def _base_of_adapter(named: str | None, folder: Path) -> str:
-    """Resolve the base model an adapter names; a relative path may be relative to the adapter."""
-    if not named:
-        raise RequestError(
-            f"the adapter in {folder} does not say which model it belongs to",
-            remedy="set base_model_name_or_path in its adapter_config.json",
-        )
-    if not Path(named).is_dir() and (folder / named).is_dir():
-        return str((folder / named).resolve())
-    return named
-
-
-def _cache_folder(hub_id: str, revision: str | None) -> Path:
-    """Return the folder of the local hub cache that a model was just loaded from."""
-    from transformers.utils import cached_file
-
-    config = cached_file(hub_id, "config.json", revision=revision or "main")
-    assert config is not None  # it was read a moment ago
-    return Path(config).parent
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Hide the load reports of Transformers, and its progress bars unless a person is watching."""
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    if not sys.stderr.isatty():
-        logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from unbelief.errors import GuardError, RequestError
-from unbelief.models.load import quiet_transformers
+from unbelief.models.source import quiet_transformers
 from unbelief.outputs import atomic_folder, check_destination
 from unbelief.provenance import tensor_lines, weights_sha256
 
@@ -107,7 +107,7 @@ def save_model(
         if is_adapter:
             _compare(_adapter_tensors(cast("PeftModel", model)), _read_adapter(folder))
         else:
-            _compare(model.state_dict(), _read_full(folder, model.dtype))
+            _compare(model.state_dict(), _read_full(folder, model))
         digest = weights_sha256(folder)
         files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     return SavedModel(
@@ -189,11 +189,14 @@ def _write_extra(folder: Path, extra_files: Mapping[str, str]) -> None:
         (folder / path).write_text(text, encoding="utf-8")
 
 
-def _read_full(folder: Path, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+def _read_full(folder: Path, model: PreTrainedModel) -> dict[str, torch.Tensor]:
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, use_safetensors=True)
-    return model.state_dict()
+    # Code that came with a model is not Transformers' own, so only its class can read it back.
+    remote = type(model).__module__.startswith("transformers_modules")
+    reader: Any = type(model) if remote else AutoModelForCausalLM
+    read = reader.from_pretrained(str(folder), dtype=model.dtype, use_safetensors=True)
+    return cast("PreTrainedModel", read).state_dict()
 
 
 def _adapter_tensors(model: PeftModel) -> dict[str, torch.Tensor]:
