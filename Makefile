@@ -55,7 +55,7 @@ docs: $(STAMP)
 	$(BIN)/python -m pytest tests/test_docs.py
 
 bench: $(STAMP)
-	$(foreach file,$(sort $(wildcard bench/bench_*.py)),$(BIN)/python $(file) && ) true
+	$(foreach file,$(filter-out bench/_%,$(sort $(wildcard bench/*.py))),$(BIN)/python $(file) && ) true
 
 clean:
 	test ! -e $(STAMP) || rm -rf $(VENV)
