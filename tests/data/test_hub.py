@@ -22,8 +22,11 @@ pytest.importorskip("datasets", reason="needs the extra `hub`")
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("org/name", ("org/name", None)),
-        ("org/na.me_1-x:con-fig.2", ("org/na.me_1-x", "con-fig.2")),
+        ("org/name", ("org/name", None, None)),
+        ("org/na.me_1-x:con-fig.2", ("org/na.me_1-x", "con-fig.2", None)),
+        ("org/name:part[train]", ("org/name", "part", "train")),
+        ("org/name[train]", ("org/name", None, "train")),
+        ("org/name[]", None),
         ("name", None),
         ("a/b/c", None),
         ("/org/name", None),
@@ -32,7 +35,7 @@ pytest.importorskip("datasets", reason="needs the extra `hub`")
         ("../name x", None),
     ],
 )
-def test_hub_ids(source: str, expected: tuple[str, str | None] | None) -> None:
+def test_hub_ids(source: str, expected: tuple[str, str | None, str | None] | None) -> None:
     assert parse_hub_id(source) == expected
 
 
@@ -133,3 +136,8 @@ def test_hub_rows_become_records(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert [r.id for r in records] == ["name:part[train]:1", "name:part[train]:2"]
     assert [r.source for r in records] == ["org/name:part[train]:1", "org/name:part[train]:2"]
     assert {r.group for r in records} == {"name:part[train]:1-2"}
+    # The label that records are cited by can be given as a source.
+    again = read_records("org/name:part[train]", group_by_rows=2)
+    assert again == records
+    with pytest.raises(RequestError, match="two splits"):
+        read_records("org/name:part[train]", split="test")

@@ -112,6 +112,13 @@ JSON_LINES = [
         "several formats",
         1,
     ),
+    Case(
+        "two answer columns",
+        "f.jsonl",
+        row(prompt="p", completion="c", answer="a"),
+        "several formats",
+        1,
+    ),
     Case("duplicate ids", "f.jsonl", 2 * row(id="x", prompt="p", answer="a"), "f.jsonl:1", 2),
     Case(
         "id equals a row number",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import csv
 import gzip
 import json
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from unbelief.data import as_row, load_records, read_records
+from unbelief.errors import DataError
 from unbelief.types import Message, Record
 
 
@@ -258,6 +260,16 @@ def test_mapping_of_messages_and_text(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "f.jsonl", [{"chat": turns, "prompt": "p", "answer": "b"}])
     assert read_records(path, columns={"messages": "chat"})[0].prompt == (Message("user", "u"),)
     assert read_records(path, columns={"text": "prompt"})[0].answer == "p"
+
+
+def test_remedy_suggests_the_mapping_that_works(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "f.jsonl", [{"Question ": "q", "Answer": "a"}])
+    with pytest.raises(DataError) as caught:
+        read_records(path)
+    remedy = str(caught.value.remedy)
+    assert "--set columns.prompt='Question ' --set columns.answer=Answer" in remedy
+    columns = ast.literal_eval(remedy[remedy.index("{") : remedy.index("}") + 1])
+    assert read_records(path, columns=columns)[0].prompt == "q"
 
 
 def test_folder_with_one_file_per_split(tmp_path: Path) -> None:

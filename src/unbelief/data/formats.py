@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from unbelief.data import fields
-from unbelief.data.layout import OPTIONAL, Layout
+from unbelief.data.layout import OPTIONAL, Layout, written
 from unbelief.data.lines import Row
 from unbelief.data.problems import BadRow, describe, names
 from unbelief.types import Message, Record
@@ -144,7 +144,8 @@ def _optional(values: dict[str, Any], layout: Layout, field: str) -> tuple[Any, 
     filled = [a for a in aliases if values.get(a) not in (None, "", [])]
     if len(filled) > 1 and field != "group":
         raise BadRow(
-            f"the columns {names(filled)} both hold {field!r}", f"keep one, or map {field}=COLUMN"
+            f"the columns {names(filled)} both hold {field!r}",
+            f"keep one, or map one: {written({field: filled[0]})}",
         )
     column = filled[0] if filled else OPTIONAL[field][0]
     return values.get(column), column

@@ -18,13 +18,17 @@ from typing import Any
 from unbelief.data.lines import Row
 from unbelief.errors import RequestError
 
-_HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(:(?P<config>[\w.+-]+))?")
+_HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(:(?P<config>[\w.+-]+))?(\[(?P<split>[\w.+-]+)\])?")
 
 
-def parse_hub_id(source: str) -> tuple[str, str | None] | None:
-    """Split `org/name` or `org/name:config`; None when the text is no hub id."""
+def parse_hub_id(source: str) -> tuple[str, str | None, str | None] | None:
+    """Take `org/name`, `org/name:config` or `org/name:config[split]` apart.
+
+    Returns:
+        Name, configuration and split, or None when the text is no hub id.
+    """
     match = _HUB_ID.fullmatch(source)
-    return (match["name"], match["config"]) if match else None
+    return (match["name"], match["config"], match["split"]) if match else None
 
 
 def read_hub_rows(

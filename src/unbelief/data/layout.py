@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -33,7 +34,7 @@ _FORMATS: tuple[tuple[str, dict[str, str]], ...] = (
     ("instruction/output", {"prompt": "instruction", "answer": "output"}),
     ("text", {"text": "text"}),
 )
-_SUBSUMED = {"question/answer": "question/choices/answer", "prompt/answer": "prompt/completion"}
+_SUBSUMED = {"question/answer": "question/choices/answer"}
 """A format that always matches along with a richer one, which then wins."""
 
 _KNOWN = ", ".join(name for name, _ in _FORMATS)
@@ -81,7 +82,7 @@ def check_mapping(columns: Mapping[str, str] | None) -> dict[str, str]:
             raise RequestError(
                 f"field {field!r} is mapped to {describe(column)}, expected a column name",
                 where="columns",
-                remedy="write field=column",
+                remedy=f"write {written({field: 'COLUMN'})}",
             )
     named = set(mapping) & set(PRIMARY)
     for alone in ("messages", "text"):
@@ -128,8 +129,7 @@ def detect(available: Collection[str], mapping: Mapping[str, str], where: str) -
             f"the columns {names(available)} fit several formats: "
             + ", ".join(name for name, _ in matches),
             where=where,
-            remedy="say which columns are meant, with a mapping such as "
-            + " ".join(f"{f}={c}" for f, c in matches[0][1].items()),
+            remedy=f"say which columns are meant, for example {written(matches[0][1])}",
         )
     name, roles = matches[0]
     primary = dict(roles)
@@ -154,7 +154,8 @@ def _complete(chosen: dict[str, str], available: Collection[str], where: str) ->
             raise DataError(
                 f"the mapping names no {field}, and the columns are {names(available)}",
                 where=where,
-                remedy=f"map it: {field}=COLUMN (or text=COLUMN for documents without a prompt)",
+                remedy=f"map it: {written({field: 'COLUMN'})}; documents without a prompt: "
+                + written({"text": "COLUMN"}),
             )
         primary[field] = fitting[0]
     if "choices" in available and "choices" not in primary and "answer" not in chosen:
@@ -167,8 +168,14 @@ def _hint(available: Collection[str]) -> str:
     plain = {str(c).strip().casefold(): str(c) for c in available}
     for _, roles in _FORMATS:
         if all(c in plain for c in roles.values()):
-            return "columns " + " ".join(f"{f}={plain[c]!r}" for f, c in roles.items())
-    return "columns prompt=COLUMN answer=COLUMN"
+            return written({f: plain[c] for f, c in roles.items()})
+    return written({"prompt": "COLUMN", "answer": "COLUMN"})
+
+
+def written(mapping: Mapping[str, str]) -> str:
+    """Write a column mapping as it is given on the command line and in Python."""
+    flags = " ".join(f"--set columns.{f}={shlex.quote(c)}" for f, c in mapping.items())
+    return f"{flags} (in Python: columns={dict(mapping)!r})"
 
 
 def check_columns(mapping: Mapping[str, str], seen: Collection[str], where: str) -> None:

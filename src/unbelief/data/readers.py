@@ -49,8 +49,8 @@ def read_records(
 
     Args:
         source: A `.jsonl`, `.json`, `.csv`, `.tsv` (each also `.gz`) or `.parquet` file; a folder
-            with one such file (or set of shards) per split; a hub id `org/name` or
-            `org/name:config`; or records, which are checked like rows.
+            with one such file (or set of shards) per split; a hub id `org/name`,
+            `org/name:config` or `org/name:config[split]`; or records, which are checked like rows.
         columns: Field to column, `{"prompt": "my_q", "answer": "my_a"}`, where the names of the
             file differ from those of the known formats (see `unbelief.data.formats`).
         split: Which split of a folder or hub data set.
@@ -165,9 +165,14 @@ def _load_hub(
         raise RequestError(
             "there is no such file or folder",
             where=source,
-            remedy="check the path; a hub data set is written org/name or org/name:config",
+            remedy="check the path; a hub data set is written org/name or org/name:config[split]",
         )
-    rows, label = hub.read_hub_rows(*found, split, limit)
+    name, config, named = found
+    if split is not None and named not in (None, split):
+        raise RequestError(
+            f"two splits were named, {named!r} and {split!r}", where=source, remedy="name one"
+        )
+    rows, label = hub.read_hub_rows(name, config, split or named, limit)
     return _convert(rows, Problems(), mapping, label.split("/", 1)[1], label)
 
 
