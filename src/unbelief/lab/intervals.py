@@ -19,7 +19,7 @@ def bootstrap_weights(n: int, seed: int = 0, draws: int = DRAWS) -> np.ndarray:
     return rng.multinomial(n, np.full(n, 1 / n), size=draws) / n
 
 
-def cluster_means(values: Sequence[float], clusters: Sequence[str]) -> np.ndarray:
+def cluster_means(values: Sequence[float] | np.ndarray, clusters: Sequence[str]) -> np.ndarray:
     """Mean of each cluster, in order of first appearance."""
     names = list(dict.fromkeys(clusters))
     index = {name: i for i, name in enumerate(names)}
@@ -28,7 +28,11 @@ def cluster_means(values: Sequence[float], clusters: Sequence[str]) -> np.ndarra
 
 
 def clustered_mean(
-    values: Sequence[float], clusters: Sequence[str], *, unit: str = "probability", seed: int = 0
+    values: Sequence[float] | np.ndarray,
+    clusters: Sequence[str],
+    *,
+    unit: str = "probability",
+    seed: int = 0,
 ) -> Estimate:
     """Mean of the cluster means with a 95 % percentile interval from resampled clusters.
 
