@@ -25,10 +25,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("train",),
     ("measure",),
     ("scores",),
+    ("report",),
     ("card", "preflight", "unlearner"),
     ("suites", "interventions", "diagnose", "judge", "calibrate", "study"),
     ("lab",),
-    ("report",),
     ("config",),
     ("cli", "__main__"),
 )
