@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from unbelief.lab.masses import Masses, MassMeter, questions
 from unbelief.lab.pretrain import PretrainConfig, Role, train_or_load
 from unbelief.lab.result import Curve, Family, LabResult, MethodInfo, Point, SeedReference
 from unbelief.lab.world import World, WorldConfig, make_world
-from unbelief.models.load import LoadedModel, in_memory, quiet_bars
+from unbelief.models.load import LoadedModel, in_memory
 from unbelief.objectives import BSS, Objective, build_objective
 from unbelief.objectives.base import describe
 from unbelief.provenance import environment, utc_now
@@ -236,7 +237,7 @@ class _Bench:
         recorder = _Recorder(self.meters, wanted, lambda: self.tell(what, 5 / len(wanted)))
         stopped = None
         try:
-            with quiet_bars():
+            with _without_bars():
                 outcome = self._unlearner(info, objective, rate, bank, recorder).fit()
             bank = outcome.beliefs or bank
         except GuardError as error:
@@ -284,6 +285,20 @@ class _Bench:
             hooks=[recorder],
             progress=False,
         )
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Transformers shows a bar for every file it writes; a lab run has many small ones."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _method(name: str) -> tuple[MethodInfo, Objective]:
