@@ -173,6 +173,8 @@ def test_unmerged_adapter_says_suppression_only_and_leaks_no_path(
     # Plain PEFT needs it there to find the base model; the card says so.
     assert leaks == ["adapter_config.json"]
     assert "base_model_name_or_path" in card
+    config = json.loads((saved.path / "adapter_config.json").read_text())
+    assert config["target_modules"] == sorted(config["target_modules"])
 
 
 def test_full_model_folder_names_no_path(tiny_folder: Path, tmp_path: Path) -> None:

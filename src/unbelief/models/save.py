@@ -8,6 +8,7 @@ Transformers (PEFT for an adapter), compared tensor by tensor, flushed, and only
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -172,6 +173,12 @@ def _saved_as_is(model: PreTrainedModel) -> Iterator[Any]:
 
 def _write_adapter(model: PeftModel, folder: Path) -> None:
     model.save_pretrained(str(folder), save_embedding_layers=False)
+    # PEFT holds the modules in a set: sorted, the same adapter gives the same file.
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(config["target_modules"], list):
+        config["target_modules"].sort()
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     # PEFT's own card names the base model's folder, which may be a private path.
     (folder / "README.md").write_text(_ADAPTER_CARD, encoding="utf-8")
 
