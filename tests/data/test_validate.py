@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unbelief.data import read_records, validate_records
+from unbelief.data.findings import MEANING, DataReport
 from unbelief.data.overlap import nearest, normalise
-from unbelief.data.validate import MEANING, DataReport
 from unbelief.types import Message, Record
 
 CANARY = "canaryword"

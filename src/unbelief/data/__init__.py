@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from unbelief.data.findings import DataReport, Finding
 from unbelief.data.formats import as_row
 from unbelief.data.readers import LoadedRecords, load_records, read_records
 
@@ -18,13 +19,13 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from unbelief.data.validate import DataReport, Finding, validate_records
+    from unbelief.data.validate import validate_records
 
 
 def __getattr__(name: str) -> Any:
     """Import the checks, and NumPy with them, on first use."""
-    if name in ("DataReport", "Finding", "validate_records"):
-        from unbelief.data import validate
+    if name == "validate_records":
+        from unbelief.data.validate import validate_records
 
-        return getattr(validate, name)
+        return validate_records
     raise AttributeError(f"module 'unbelief.data' has no attribute {name!r}")

@@ -13,7 +13,7 @@ from unbelief.models.load import load_tokenizer
 from unbelief.objectives import Objective, build_objective
 from unbelief.preflight.duration import Work, estimate_duration, plan_work
 from unbelief.preflight.memory import Setup, estimate_memory
-from unbelief.preflight.result import Memory, ModelFacts, PreflightReport
+from unbelief.preflight.result import Duration, Memory, ModelFacts, PreflightReport
 from unbelief.preflight.shape import model_facts
 from unbelief.preflight.tokens import count_tokens, encode_all, token_warnings
 from unbelief.tokens import Encoded, Encoder
@@ -81,13 +81,7 @@ def check_request(
     adapter = LoraOptions.parse(lora) if isinstance(lora, str) else lora
     forget_loaded = load_records(forget, columns=columns)
     retain_loaded = None if retain is None else load_records(retain, columns=columns)
-    chosen = objective or build_objective(DEFAULT_METHOD, has_retain=retain is not None)
-    if chosen.retain is not None and retain_loaded is None:
-        raise RequestError(
-            f"the retain term {chosen.retain.name} needs retain data",
-            where="retain",
-            remedy="give retain records, or use an objective without a retain term",
-        )
+    chosen = _objective(objective, has_retain=retain is not None)
     facts = model_facts(
         model,
         lora=adapter,
@@ -107,7 +101,6 @@ def check_request(
         [] if loaded is None else encode_all(encoder, loaded.records)
         for loaded in (forget_loaded, retain_loaded)
     ]
-    counts = [count_tokens(encoder, e) if e else None for e in encoded]
     work = plan_work(chosen, options, *encoded)
     memory = estimate_memory(facts, _setup(options, adapter, work, dtype), _lengths(work, encoded))
     duration = estimate_duration(
@@ -119,20 +112,42 @@ def check_request(
         device=device,
         measure=measure,
     )
-    data = validate_records(
-        forget_loaded.records, None if retain_loaded is None else retain_loaded.records
-    )
-    assert counts[0] is not None  # there is at least one forget record
-    warnings, notes = _remarks(forget_loaded, retain_loaded, data, facts, memory)
-    for name, found in zip(("forget", "retain"), counts, strict=True):
+    return _report(forget_loaded, retain_loaded, encoder, encoded, facts, memory, duration)
+
+
+def _objective(given: Objective | None, *, has_retain: bool) -> Objective:
+    objective = given or build_objective(DEFAULT_METHOD, has_retain=has_retain)
+    if objective.retain is not None and not has_retain:
+        raise RequestError(
+            f"the retain term {objective.retain.name} needs retain data",
+            where="retain",
+            remedy="give retain records, or use an objective without a retain term",
+        )
+    return objective
+
+
+def _report(
+    forget: LoadedRecords,
+    retain: LoadedRecords | None,
+    encoder: Encoder,
+    encoded: Sequence[Sequence[Encoded]],
+    facts: ModelFacts,
+    memory: Memory,
+    duration: Duration,
+) -> PreflightReport:
+    data = validate_records(forget.records, None if retain is None else retain.records)
+    warnings, notes = _remarks(forget, retain, data, facts, memory)
+    forget_tokens = count_tokens(encoder, encoded[0])
+    retain_tokens = count_tokens(encoder, encoded[1]) if encoded[1] else None
+    for name, found in (("forget", forget_tokens), ("retain", retain_tokens)):
         warnings += [] if found is None else token_warnings(name, found)
     return PreflightReport(
         model=facts,
-        forget_format=forget_loaded.format,
-        retain_format=None if retain_loaded is None else retain_loaded.format,
+        forget_format=forget.format,
+        retain_format=None if retain is None else retain.format,
         encoding=encoder.describe(),
-        forget=counts[0],
-        retain=counts[1],
+        forget=forget_tokens,
+        retain=retain_tokens,
         data=data,
         memory=memory,
         duration=duration,

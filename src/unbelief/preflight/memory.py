@@ -62,8 +62,8 @@ def estimate_memory(facts: ModelFacts, setup: Setup, lengths: Sequence[tuple[int
         lengths: (tokens, answer tokens) of every row that may be in a step.
 
     Against what autograd saves, the activations are within 5 % for Llama, Qwen2, Mistral, Phi and
-    GPT-2 and up to 25 % low for models with further norms (Qwen3, Gemma). Rows longer than a sliding
-    window need a mask of T x T per layer, which is not counted.
+    GPT-2 and up to 25 % low for models with further norms (Qwen3, Gemma). Rows longer than a
+    sliding window need a mask of T x T per layer, which is not counted.
 
     Returns:
         The parts in bytes; the framework's own memory (about 0.5 GB, more with CUDA) comes on top.
