@@ -1,1 +1,1 @@
-"""Models: loading, saving, adapters, and statistics of answers without full logits."""
+"""Models: loading, saving, adapters, and what a model says about answers."""

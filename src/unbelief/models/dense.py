@@ -7,10 +7,18 @@ tested against. Memory grows with tokens × vocabulary.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from unbelief.models.head import TokenInputs
+from unbelief.models.head import HeadWeights, TokenInputs
 from unbelief.models.stats import AnswerStats, Needs
+
+
+def full_logits(hidden: Tensor, head: HeadWeights) -> Tensor:
+    """(T, V) fp32 logits of hidden states (T, d), soft cap and scale included."""
+    z = F.linear(hidden.to(head.weight.dtype), head.weight, head.bias).float() * head.map.scale
+    cap = head.map.softcap
+    return z if cap is None else cap * torch.tanh(z / cap)
 
 
 def stats_from_logits(

@@ -18,7 +18,7 @@ the gradient is formed. An answer longer than a chunk is walked through twice (f
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -358,7 +358,9 @@ class _AnswerLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        grads: _Gradients = ctx.grads
+        grads: _Gradients | None = ctx.grads
+        if grads is None:
+            raise RuntimeError("an answer loss can be differentiated once: compute it again")
         out = []
         for tensor in (grads.hidden, grads.weight, grads.bias):
             if tensor is not None:
@@ -514,6 +516,4 @@ def answer_stats(
     stats = stats_of(_concatenate(raws), tokens)
     if not entropy:
         return stats
-    from dataclasses import replace
-
     return replace(stats, entropy=torch.cat(entropies))

@@ -8,7 +8,6 @@ force.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +16,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from unbelief.models.dense import stats_from_logits
+from unbelief.errors import RequestError
+from unbelief.models.dense import full_logits, stats_from_logits
 from unbelief.models.head import (
     HeadJob,
     HeadWeights,
@@ -26,6 +26,7 @@ from unbelief.models.head import (
     answer_loss,
     answer_stats,
 )
+from unbelief.models.inside import causal_lm, install_answer_call, original_forward
 from unbelief.models.stats import AnswerStats, Needs
 from unbelief.tokens.batch import Row, TokenBatch, collate, length_buckets
 
@@ -68,7 +69,7 @@ class AnswerModel:
         self.pad_id = pad_id
         self.logit_map = logit_map_of(self.inner.config)
         self.backbone_path: BackbonePath = "embeddings"
-        _install(self.inner)
+        install_answer_call(self.inner)
         self.head_path: HeadPath = head_path or "head"
         self.head_note = "as asked"
         if head_path is None:
@@ -110,7 +111,7 @@ class AnswerModel:
         """
         with self._capture(layer) as captured:
             if self.head_path == "logits":
-                out = _original_forward(self.inner)(
+                out = original_forward(self.inner)(
                     input_ids=batch.input_ids, use_cache=False
                 ).logits
                 predicting = out[batch.row, batch.position - 1].float()
@@ -148,12 +149,11 @@ class AnswerModel:
         finally:
             self.inner.train(was_training)
         assert forward.predicting is not None
+        own = replace(needs, kl=None)  # a divergence needs the original model, which is not here
         if self.head_path == "head":
-            stats = answer_stats(
-                forward.predicting, self.head(), tokens, replace(needs, kl=None), entropy=entropy
-            )
+            stats = answer_stats(forward.predicting, self.head(), tokens, own, entropy=entropy)
         else:
-            stats = stats_from_logits(forward.predicting, tokens, needs, entropy=entropy)
+            stats = stats_from_logits(forward.predicting, tokens, own, entropy=entropy)
         return replace(stats, hidden=forward.layer)
 
     def _dense_loss(self, forward: Forward, jobs: Sequence[HeadJob]) -> Tensor:
@@ -161,8 +161,11 @@ class AnswerModel:
         for job in jobs:
             stop = offset + len(job.tokens.target)
             assert forward.predicting is not None
+            reference = job.ref_hidden
+            if reference is not None and job.ref_head is not None:  # the original is on `head`
+                reference = full_logits(reference, job.ref_head)
             stats = stats_from_logits(
-                forward.predicting[offset:stop], job.tokens, job.needs, job.ref_hidden
+                forward.predicting[offset:stop], job.tokens, job.needs, reference
             )
             parts.append(job.loss(stats))
             offset = stop
@@ -218,7 +221,14 @@ class AnswerModel:
             # would silently keep the first row only.
             captured.append(output if isinstance(output, Tensor) else output[0])
 
-        handle = self.layers()[layer].register_forward_hook(hook)
+        layers = self.layers()
+        if not -len(layers) <= layer < len(layers):
+            raise RequestError(
+                f"layer {layer} does not exist",
+                where="layer",
+                remedy=f"the model has {len(layers)} decoder layers: choose 0 to {len(layers) - 1}",
+            )
+        handle = layers[layer].register_forward_hook(hook)
         try:
             yield captured
         finally:
@@ -229,15 +239,21 @@ class AnswerModel:
         linear = self.inner.get_output_embeddings()
         if type(linear) is not nn.Linear or linear.weight.dtype not in _FLOATS:
             return "logits", f"the output embedding is a {type(linear).__name__}, not a Linear"
+        found = []
         for path in ("embeddings", "ids"):
             self.backbone_path = path
             try:
                 difference = self._head_difference()
-            except (TypeError, ValueError, AttributeError, RuntimeError):
+            except torch.OutOfMemoryError:
+                raise  # full logits would need more
+            except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+                found.append(f"{path}: {type(error).__name__}: {error}")
                 continue
             if difference <= _TOLERANCE[linear.weight.dtype]:
                 return "head", f"checked against the model's own logits: {difference:.1e}"
-        return "logits", "the answer head differs from the model's own logits"
+            found.append(f"{path}: {difference:.1e} nats apart")
+        differs = "the answer head differs from the model's own logits"
+        return "logits", f"{differs} ({'; '.join(found)})"
 
     @torch.no_grad()
     def _head_difference(self) -> float:
@@ -248,7 +264,7 @@ class AnswerModel:
         self.inner.eval()
         try:
             stats = self._probe_stats(batch, len(rows))
-            logits = _original_forward(self.inner)(
+            logits = original_forward(self.inner)(
                 input_ids=batch.input_ids, use_cache=False
             ).logits.float()
         finally:
@@ -272,12 +288,6 @@ _FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 _TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.25}
 
 
-def causal_lm(model: nn.Module) -> nn.Module:
-    """The Transformers model inside DDP, PEFT or nothing at all."""
-    inner: Any = getattr(model, "module", model)
-    return inner.get_base_model() if hasattr(inner, "get_base_model") else inner
-
-
 def logit_map_of(config: Any) -> LogitMap:
     """What this architecture does to its logits before the softmax."""
     config = config.get_text_config() if hasattr(config, "get_text_config") else config
@@ -287,25 +297,6 @@ def logit_map_of(config: Any) -> LogitMap:
     elif getattr(config, "logit_scale", None):  # Cohere
         scale = float(config.logit_scale)
     return LogitMap(scale, getattr(config, "final_logit_softcapping", None))
-
-
-def _install(inner: Any) -> None:
-    """Let `inner(answer_call=f)` run f inside the model's own forward."""
-    if hasattr(inner, "_unbelief_forward"):
-        return
-    original = inner.forward
-
-    @functools.wraps(original)
-    def forward(*args: Any, answer_call: Callable[[], Any] | None = None, **kwargs: Any) -> Any:
-        return original(*args, **kwargs) if answer_call is None else answer_call()
-
-    # Instance attributes: the class, its saved configuration and other instances stay untouched.
-    inner._unbelief_forward = original
-    inner.forward = forward
-
-
-def _original_forward(inner: Any) -> Callable[..., Any]:
-    return inner._unbelief_forward
 
 
 def _pad(pieces: Sequence[Tensor]) -> Tensor:

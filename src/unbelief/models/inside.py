@@ -1,0 +1,49 @@
+"""What is inside a model: the causal language model under its wrappers, and its own forward."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from types import MethodType
+from typing import Any
+
+from torch import nn
+
+
+def causal_lm(model: nn.Module) -> nn.Module:
+    """The Transformers model inside DDP, PEFT or nothing at all."""
+    inner: Any = getattr(model, "module", model)
+    return inner.get_base_model() if hasattr(inner, "get_base_model") else inner
+
+
+def install_answer_call(inner: Any) -> None:
+    """Let `inner(answer_call=f)` run f inside the model's own forward.
+
+    The forward is put on the instance as a bound method: the class, its saved configuration and
+    other instances stay untouched, and a deep copy of the model gets a forward of its own, where a
+    closure would keep running the weights it was made for.
+    """
+    if hasattr(inner, "_unbelief_forward"):
+        return
+    original = inner.forward
+
+    @functools.wraps(original)
+    def forward(
+        self: Any, *args: Any, answer_call: Callable[[], Any] | None = None, **kwargs: Any
+    ) -> Any:
+        return self._unbelief_forward(*args, **kwargs) if answer_call is None else answer_call()
+
+    # Generation and the trainer read the signature.
+    signature = inspect.signature(original)
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    changed = signature.replace(parameters=[own, *signature.parameters.values()])
+    forward.__signature__ = changed  # type: ignore[attr-defined]
+    inner._unbelief_forward = original
+    inner.forward = MethodType(forward, inner)
+
+
+def original_forward(inner: Any) -> Callable[..., Any]:
+    """The forward the model came with."""
+    forward: Callable[..., Any] = inner._unbelief_forward
+    return forward
