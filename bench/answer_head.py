@@ -10,6 +10,7 @@ Contenders take turns, round after round, so that a machine that slows down slow
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import statistics
@@ -22,7 +23,18 @@ from pathlib import Path
 from typing import Any
 
 ROWS, K, WEIGHT = 8, 20, 0.2
-CONTENDERS = ("floor", "bs-t", "hf-finetune", "bs-t-full-logits", "ga", "npo", "tnpo", "kl-lora")
+CONTENDERS = (
+    "floor",
+    "bs-t",
+    "hf-finetune",
+    "bs-t-full-logits",
+    "ga",
+    "npo",
+    "tnpo",
+    "kl-lora",
+    "bs-s-1",
+    "bs-s-16",
+)
 
 
 def make_model(args: argparse.Namespace) -> Any:
@@ -80,10 +92,52 @@ def ours(model: Any, rows: list[Any], objective: Any, original: Any = None) -> C
     answer_model = AnswerModel(model, head_path="head")
     cache = ReferenceCache(objective.forget.needs)
     cache.fill(answer_model, [r for r in rows if r.kind == "target"])
-    counts = {k: Counts(ROWS, ROWS, 1.0) for k in ("target", "retain")}
+    counts = {k: Counts(ROWS, float(ROWS), 1.0) for k in ("target", "retain")}
     wrapped = None if original is None else original(answer_model)
     loss = StepLoss(answer_model, objective, cache, wrapped, Tally())
     return lambda: answer_model.within(model, lambda: loss(rows, counts)).backward()
+
+
+def streamed(model: Any, rows: list[Any], samples: int) -> Callable[[], Any]:
+    """A BS-S step: targets, `samples` beliefs each and retain rows, in forwards of 16 rows."""
+    import numpy as np
+
+    from unbelief.models.runner import AnswerModel
+    from unbelief.objectives import BSS, NLL
+    from unbelief.tokens import Encoded
+    from unbelief.train.plan import Plan
+    from unbelief.train.reference import ReferenceCache
+    from unbelief.train.step import StepLoss, Tally
+
+    random = np.random.default_rng(1)
+    forget, retain = (
+        [Encoded(r.key, r.prompt_ids, r.answer_ids) for r in part]
+        for part in (rows[:ROWS], rows[ROWS:])
+    )
+    # Beliefs are shuffled answers: as long as the targets, so that only their number matters.
+    beliefs = {
+        e.record_id: [tuple(random.permutation(e.answer_ids).tolist()) for _ in range(samples)]
+        for e in forget
+    }
+    plan = Plan(
+        forget=forget,
+        retain=retain,
+        pairs_per_step=ROWS,
+        epochs=1,
+        belief_weight=0.5,
+        rows_per_forward=2 * ROWS,
+    )
+    step = plan.step(0, beliefs)
+    objective = BSS(samples=samples) + NLL()
+    answer_model = AnswerModel(model, head_path="head")
+    loss = StepLoss(answer_model, objective, ReferenceCache(objective.forget.needs), None, Tally())
+
+    def run() -> None:
+        for micro_batch in step.micro_batches:
+            call = functools.partial(loss, micro_batch, step.counts)
+            answer_model.within(model, call).backward()
+
+    return run
 
 
 def hf_finetune(model: Any, rows: list[Any], device: str) -> Callable[[], Any]:
@@ -117,7 +171,9 @@ def full_logits(model: Any, rows: list[Any], device: str) -> Callable[[], Any]:
 
 
 def floor(model: Any, rows: list[Any], device: str) -> Callable[[], Any]:
-    """Backbone forward and backward on as many tokens as are real, without any padding, plus the
+    """The least a step can cost.
+
+    Backbone forward and backward on as many tokens as are real, without any padding, plus the
     three matrix products of the output embedding on the scored tokens.
     """
     import torch
@@ -154,6 +210,8 @@ def make_step(name: str, args: argparse.Namespace) -> tuple[Callable[[], Any], A
     }
     if name in plain:
         return plain[name](), model
+    if name.startswith("bs-s-"):
+        return streamed(model, rows, int(name.rpartition("-")[2])), model
     if name in ("kl-lora", "ga-lora"):
         from unbelief.models.adapters import LoraOptions, add_lora
         from unbelief.train.reference import AdapterOff
@@ -230,7 +288,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     for name in args.contenders:
         workers[name] = subprocess.Popen(
             [sys.executable, __file__, "--worker", name, *flags],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         _read(workers[name])
     for turn in range(args.rounds + 1):
@@ -273,6 +333,7 @@ def ratios(found: dict[str, Any]) -> dict[str, float]:
         "npo / ga, memory": ("npo", "ga", "peak_bytes_above_model"),
         "tnpo / ga, memory": ("tnpo", "ga", "peak_bytes_above_model"),
         "kl-lora / ga, memory": ("kl-lora", "ga", "peak_bytes_above_model"),
+        "bs-s-16 / bs-s-1, memory": ("bs-s-16", "bs-s-1", "peak_bytes_above_model"),
     }
     return {k: of(*v) for k, v in wanted.items() if v[0] in found and v[1] in found}
 
@@ -295,12 +356,17 @@ def main() -> None:
         worker(args.worker, args)
         return
     found = measure(args)
-    report = {"settings": {k: v for k, v in vars(args).items() if k not in ("worker", "output")},
-              "contenders": found, "ratios": ratios(found)}
+    report = {
+        "settings": {k: v for k, v in vars(args).items() if k not in ("worker", "output")},
+        "contenders": found,
+        "ratios": ratios(found),
+    }
     print(f"{'contender':<20}{'median s':>10}{'min s':>10}{'MB above model':>17}")
     for name, v in found.items():
-        print(f"{name:<20}{v['seconds']:>10.3f}{v['seconds_min']:>10.3f}"
-              f"{v['peak_bytes_above_model'] / 1e6:>17.0f}")
+        print(
+            f"{name:<20}{v['seconds']:>10.3f}{v['seconds_min']:>10.3f}"
+            f"{v['peak_bytes_above_model'] / 1e6:>17.0f}"
+        )
     for name, value in report["ratios"].items():
         print(f"{name:<40}{value:>8.3f}")
     Path(args.output).parent.mkdir(parents=True, exist_ok=True)
