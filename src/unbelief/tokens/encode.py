@@ -53,7 +53,8 @@ class Encoder:
         max_length: Longest prompt plus answer, in tokens; longer answers are cut and flagged.
 
     Raises:
-        RequestError: `chat` was asked for and the tokenizer has no template.
+        RequestError: `chat` was asked for and the tokenizer has no template, a system prompt has no
+            template to go into, or the template refuses it.
     """
 
     def __init__(
@@ -74,6 +75,12 @@ class Encoder:
             )
         self.tokenizer = tokenizer
         self.chat = has_template if template == "auto" else template == "chat"
+        if system_prompt and not self.chat:
+            raise RequestError(
+                "a system prompt needs a chat template, and prompts are plain text here",
+                where="system_prompt",
+                remedy="leave it out, or use template=chat",
+            )
         self.system_prompt = system_prompt
         self.end_token = end_token
         self.max_length = max_length
@@ -91,29 +98,36 @@ class Encoder:
             answer: Replaces `record.answer` when given.
 
         Raises:
-            DataError: The answer has no tokens, or the prompt leaves no room for it.
+            DataError: The answer has no tokens, the prompt leaves no room for it, or the chat
+                template refuses the prompt.
         """
         text = record.answer if answer is None else answer
-        prompt_ids = self.encode_prompt(record.prompt)
+        place = record.source or record.id
+        try:
+            prompt_ids = self.encode_prompt(record.prompt)
+        except RequestError as error:
+            raise DataError(error.message, where=place, remedy=error.remedy) from error
         body = self._ids(self._joined(record.prompt, text))
         end = (self.end_id,) if self.end_token and self.end_id is not None else ()
         answer_ids = (*body, *end)
         if not body:
-            raise DataError(
-                "the answer has no tokens",
-                where=record.source or record.id,
-                remedy="remove the row",
-            )
-        if self.max_length is None or len(prompt_ids) + len(answer_ids) <= self.max_length:
-            return Encoded(record.id, prompt_ids, answer_ids)
-        room = self.max_length - len(prompt_ids)
+            raise DataError("the answer has no tokens", where=place, remedy="remove the row")
+        total = len(prompt_ids) + len(answer_ids)
+        kept = total if self.max_length is None else min(total, self.max_length)
+        room = kept - len(prompt_ids)
         if room < 1:
             raise DataError(
                 f"the prompt alone has {len(prompt_ids)} tokens, the limit is {self.max_length}",
-                where=record.source or record.id,
+                where=place,
                 remedy="shorten the prompt or raise max_length",
             )
-        return Encoded(record.id, prompt_ids, answer_ids[:room], truncated=True)
+        if kept < 2:
+            raise DataError(
+                "a single token with nothing before it cannot be scored",
+                where=place,
+                remedy="remove the row, give it a prompt, or raise max_length",
+            )
+        return Encoded(record.id, prompt_ids, answer_ids[:room], truncated=kept < total)
 
     def encode_prompt(self, prompt: str | tuple[Message, ...] | None) -> tuple[int, ...]:
         """Token ids of everything before the answer, as the model sees it when asked."""
@@ -122,10 +136,7 @@ class Encoder:
             return bos
         if not self.chat:
             return (*bos, *self._ids(_plain(prompt)))
-        text = self.tokenizer.apply_chat_template(
-            self._messages(prompt), tokenize=False, add_generation_prompt=True
-        )
-        return self._ids(str(text))
+        return self._ids(self._render(self._messages(prompt), generation=True))
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids` without special tokens."""
@@ -152,6 +163,22 @@ class Encoder:
             turns = (Message("system", self.system_prompt), *turns)
         return [{"role": turn.role, "content": turn.content} for turn in turns]
 
+    def _render(self, turns: list[dict[str, str]], *, generation: bool) -> str:
+        from jinja2 import TemplateError
+
+        try:
+            text = self.tokenizer.apply_chat_template(
+                turns, tokenize=False, add_generation_prompt=generation
+            )
+        except TemplateError as error:  # templates refuse roles they do not know in their own words
+            roles = ", ".join(turn["role"] for turn in turns)
+            raise RequestError(
+                f"the chat template refuses a conversation of {roles}: {error}",
+                where="template",
+                remedy="change the conversation, leave out system_prompt, or use template=plain",
+            ) from error
+        return str(text)
+
     def _joined(self, prompt: str | tuple[Message, ...] | None, answer: str) -> str:
         if self.chat or prompt is None or not answer:
             return answer
@@ -172,8 +199,7 @@ class Encoder:
         token ends generation, and what follows is the template's own decoration.
         """
         turns = [*self._messages("a"), {"role": "assistant", "content": _SENTINEL}]
-        rendered = str(self.tokenizer.apply_chat_template(turns, tokenize=False))
-        _, found, suffix = rendered.rpartition(_SENTINEL)
+        _, found, suffix = self._render(turns, generation=False).rpartition(_SENTINEL)
         ids = self._ids(suffix) if found else ()
         special = set(self.tokenizer.all_special_ids)
         if ids and (ids[0] in special or ids[0] in self.tokenizer.get_added_vocab().values()):
