@@ -11,7 +11,7 @@ from unbelief.types import Estimate
 
 SENTENCE_LEVEL = 0.3
 SAME = 0.02
-"""Masses that differ by less are called equal in the sentence about the control."""
+"""Masses that differ by less are called the same, however narrow the interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +159,7 @@ def _contrast_finding(label: str, contrasts: Sequence[Contrast], labels: dict[st
         if groups["less"]:
             said.append(f"less than {_join(groups['less'])}")
         if groups["same"]:
-            said.append(f"not distinguishably different from {_join(groups['same'])}")
+            said.append(f"no clear difference from {_join(groups['same'])}")
         parts.append(f"{mass} mass: {'; '.join(said)}.")
     title = (
         f"At equal leak {label} "
@@ -201,9 +201,11 @@ def _control(largest: float, label: str, control: str) -> Finding:
 
 
 def _sign(difference: Estimate) -> str:
-    if difference.low is not None and difference.low > 0:
+    """Clear and large enough to matter; everything else is "same"."""
+    large = abs(_value(difference)) >= SAME
+    if large and difference.low is not None and difference.low > 0:
         return "more"
-    if difference.high is not None and difference.high < 0:
+    if large and difference.high is not None and difference.high < 0:
         return "less"
     return "same"
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
 Role = Literal["original", "retrained"]
+ROLES: tuple[Role, ...] = ("original", "retrained")
 Progress = Callable[[int, int], None]
 
 

@@ -15,6 +15,7 @@ from unbelief.errors import RequestError
 
 SCHEMA = 1
 _DIGITS = 6
+_PLAIN = ("config", "versions", "created", "seconds", "example", "schema")
 Family = Literal["baseline", "belief", "control"]
 
 
@@ -104,6 +105,7 @@ class LabResult:
         versions: Versions of the packages that matter, and of this one.
         created: ISO time at which the run ended.
         seconds: Wall time by part of the run.
+        example: One question of the first seed with all its answers, see `example.example`.
         schema: Version of this layout.
     """
 
@@ -114,6 +116,7 @@ class LabResult:
     versions: dict[str, str]
     created: str
     seconds: dict[str, float]
+    example: dict[str, Any]
     schema: int = SCHEMA
 
     @property
@@ -128,7 +131,7 @@ class LabResult:
 
     def to_json(self) -> str:
         """Return JSON text; masses are rounded to six decimals."""
-        return json.dumps(_rounded(asdict(self)), indent=None, separators=(",", ":")) + "\n"
+        return json.dumps(rounded(asdict(self)), indent=None, separators=(",", ":")) + "\n"
 
     @staticmethod
     def from_json(text: str) -> LabResult:
@@ -161,7 +164,7 @@ class LabResult:
                 methods=tuple(MethodInfo(**m) for m in data["methods"]),
                 references=tuple(_reference(r) for r in data["references"]),
                 curves=tuple(_curve(c) for c in data["curves"]),
-                **{k: data[k] for k in ("config", "versions", "created", "seconds", "schema")},
+                **{k: data[k] for k in _PLAIN},
             )
         except (KeyError, TypeError) as error:
             raise RequestError(
@@ -184,12 +187,13 @@ def _curve(data: Mapping[str, Any]) -> Curve:
     return Curve(**{**data, "points": tuple(_point(p) for p in data["points"])})
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
+    """Round all numbers in plain data to six decimals (small ones to six significant digits)."""
     if isinstance(value, float):
         # Learning rates are small; six significant digits of them stay.
         return round(value, _DIGITS) if abs(value) >= 0.01 or value == 0 else float(f"{value:.6g}")
     if isinstance(value, dict):
-        return {k: _rounded(v) for k, v in value.items()}
+        return {k: rounded(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(v) for v in value]
+        return [rounded(v) for v in value]
     return value

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unbelief.errors import GuardError, RequestError
+from unbelief.lab.example import example
 from unbelief.lab.intervals import cluster_means
 from unbelief.lab.masses import Masses, MassMeter, questions
 from unbelief.lab.pretrain import PretrainConfig, Role, train_or_load
@@ -103,10 +104,13 @@ def run_lab(config: LabConfig, cache: Path, *, progress: Progress | None = None)
     methods = [_method(name) for name in config.methods]
     tell = progress or (lambda _what, _amount: None)
     clock = _Clock()
-    references, curves = [], []
+    references: list[SeedReference] = []
+    curves: list[Curve] = []
+    shown: dict[str, Any] = {}
     for seed in config.seeds:
         bench = _Bench(config, seed, cache, clock, tell)
         references.append(bench.reference())
+        shown = shown or bench.example()
         for info, objective in methods:
             curves += bench.unlearn(info, objective)
     env = environment()
@@ -118,6 +122,7 @@ def run_lab(config: LabConfig, cache: Path, *, progress: Progress | None = None)
         versions={"unbelief": env.unbelief, "python": env.python, **env.packages},
         created=utc_now(),
         seconds=clock.seconds,
+        example=shown,
     )
 
 
@@ -217,6 +222,10 @@ class _Bench:
                 "retrained": self.retrained.weights_sha256,
             },
         )
+
+    def example(self) -> dict[str, Any]:
+        models = {"original": self.original.model, "retrained": self.retrained.model}
+        return example(self.world, Encoder(self.original.tokenizer), models)
 
     def unlearn(self, info: MethodInfo, objective: Objective) -> list[Curve]:
         """Run a method at every learning rate; the beliefs are sampled once for all of them."""
