@@ -13,15 +13,17 @@ import json
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from unbelief import processes
 from unbelief.errors import RequestError
 from unbelief.outputs import atomic_write
 
 _REQUEST = "request.json"
 _KEY = "key"
+_LOCK = "lock"
 
 
 class RunFolder:
@@ -29,13 +31,15 @@ class RunFolder:
 
     Args:
         output: Where the run's result will appear.
+        keep: A file that stays even if it lies in this folder (a belief bank to use again).
     """
 
-    def __init__(self, output: Path):
+    def __init__(self, output: Path, keep: Path | None = None):
         self.path = output.with_name(output.name + ".run")
         self.checkpoints = self.path / "checkpoints"
         self.reference = self.path / "reference.safetensors"
         self.log = self.path / "log.jsonl"
+        self._keep = None if keep is None else keep.expanduser().resolve()
 
     def beliefs(self, generation: int) -> Path:
         """The bank of one sampling; 0 is the one before training."""
@@ -52,22 +56,38 @@ class RunFolder:
 
     @contextmanager
     def claimed(self, *, restart: bool) -> Iterator[None]:
-        """Hold the folder for one process; `restart` throws away what an earlier start left.
+        """Hold the folder for this run, whatever the number of its processes.
+
+        A folder that was made here goes again when the request turns out to be wrong.
+
+        Args:
+            restart: Throw away what an earlier start left.
 
         Raises:
-            RequestError: Another process is at work here.
+            RequestError: Another run is at work here.
         """
-        if restart and self.path.exists():
-            with self._locked():
-                shutil.rmtree(self.path)
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.path.chmod(0o700)
-        with self._locked():
+        with ExitStack() as stack:
+            processes.on_main(lambda: stack.enter_context(self._held(restart)))
             yield
 
     @contextmanager
+    def _held(self, restart: bool) -> Iterator[None]:
+        is_new = not self.path.exists()
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.path.chmod(0o700)
+        with self._locked():
+            if restart:
+                self._clear()
+            try:
+                yield
+            except RequestError:
+                if is_new:
+                    shutil.rmtree(self.path)
+                raise
+
+    @contextmanager
     def _locked(self) -> Iterator[None]:
-        with (self.path / "lock").open("w") as lock:
+        with (self.path / _LOCK).open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -78,8 +98,19 @@ class RunFolder:
                 ) from None
             yield
 
+    def _clear(self) -> None:
+        for entry in self.path.iterdir():
+            if entry.name == _LOCK or entry.resolve() == self._keep:
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+
     def check_request(self, request: Mapping[str, Any]) -> bool:
         """Whether an earlier start left work for this very request.
+
+        What a finished run left (its bank, its log) is removed before a new one starts.
 
         Raises:
             RequestError: It left work for a different one.
@@ -87,14 +118,16 @@ class RunFolder:
         digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
         file = self.path / _REQUEST
         if not file.exists():
+            key = self.key
+            self._clear()
+            atomic_write(self.path / _KEY, key)
+            (self.path / _KEY).chmod(0o600)
             atomic_write(file, json.dumps({"sha256": digest, "request": request}, indent=1))
             return False
         before = json.loads(file.read_text())
         if before["sha256"] == digest:
             return True
-        changed = sorted(
-            k for k in {*before["request"], *request} if before["request"].get(k) != request.get(k)
-        )
+        changed = _changed(before["request"], request)
         raise RequestError(
             f"an unfinished run with other settings is here (different: {', '.join(changed)})",
             where=str(self.path),
@@ -104,5 +137,17 @@ class RunFolder:
     def tidy(self) -> None:
         """Remove what only a resuming run needs."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
-        for file in (self.reference, self.path / _REQUEST, self.path / _KEY, self.path / "lock"):
+        for file in (self.reference, self.path / _REQUEST, self.path / _KEY, self.path / _LOCK):
             file.unlink(missing_ok=True)
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of what differs."""
+    out: list[str] = []
+    for name in sorted({*before, *now}):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            out += _changed(old, new, f"{prefix}{name}.")
+        elif old != new:
+            out.append(f"{prefix}{name}")
+    return out

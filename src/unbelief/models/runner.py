@@ -61,12 +61,13 @@ class AnswerModel:
     Attributes:
         head_path: The path taken.
         head_note: Why, in a sentence, for the record.
+        max_buckets: Most forwards of one batch (1 where processes must forward in lockstep).
     """
 
     def __init__(self, model: nn.Module, *, head_path: HeadPath | None = None, pad_id: int = 0):
         self.model = model
         self.inner: Any = causal_lm(model)
-        self.pad_id = pad_id
+        self.pad_id, self.max_buckets = pad_id, 4
         self.logit_map = logit_map_of(self.inner.config)
         self.backbone_path: BackbonePath = "embeddings"
         install_answer_call(self.inner)
@@ -182,7 +183,7 @@ class AnswerModel:
             flat = torch.cat([batch.input_ids[i, :n] for i, n in enumerate(lengths)])
             pieces = self.inner.get_input_embeddings()(flat).split(lengths)
         predicting, layer, order = [], [], []
-        for rows in length_buckets(lengths):
+        for rows in length_buckets(lengths, max_buckets=self.max_buckets):
             width = max(lengths[i] for i in rows)
             if pieces is None:
                 inputs = {"input_ids": batch.input_ids[rows, :width]}

@@ -89,7 +89,8 @@ class InterruptGuard(TrainerCallback):
         print("\nstopping after this step; once more stops at once", file=sys.stderr)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Stop if asked to."""
+        """Stop if any process was asked to: all of them must stop after the same step."""
+        self.asked = any(processes.gather(self.asked))
         if self.asked:
             control.should_save = control.should_training_stop = True
 

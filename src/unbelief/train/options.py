@@ -14,12 +14,12 @@ Scheduler = Literal[
 class TrainOptions(BaseModel):
     """Training options; fields that exist in `TrainingArguments` mean the same here."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     learning_rate: float = Field(1e-5, gt=0, description="peak learning rate")
     num_train_epochs: float = Field(10.0, gt=0, description="passes over the forget data")
     max_steps: int = Field(
-        -1, description="optimiser steps; overrides num_train_epochs when positive"
+        -1, ge=-1, description="optimiser steps; overrides num_train_epochs when positive"
     )
     per_device_train_batch_size: int = Field(
         8,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -124,7 +124,9 @@ class Plan:
 
         Rows are sorted by length over the whole step and dealt out to the processes, so that every
         process has the same amount of work and every forward little padding. All processes have
-        the same number of micro-batches: one that would be empty repeats a row at weight 0.
+        the same number of micro-batches, with the same sides in each: where one would lack forget
+        or retain rows that another has, it repeats a row at weight 0. Sharded models need this
+        lockstep, because every forward of a layer is a meeting of all processes.
         """
         rows = sorted(self.rows(step, beliefs, generation), key=lambda r: (-r.length, r.key))
         counts = {
@@ -135,12 +137,14 @@ class Plan:
             )
             for kind in ("target", "belief", "retain")
         }
+        return StepRows(self._dealt(rows), counts)
+
+    def _dealt(self, rows: Sequence[Row]) -> tuple[tuple[Row, ...], ...]:
         n_micro = math.ceil(math.ceil(len(rows) / self.world_size) / self.rows_per_forward)
-        own = rows[self.rank :: self.world_size]
-        idle = Row(rows[0].key, rows[0].kind, rows[0].prompt_ids, rows[0].answer_ids, 0.0)
-        parts = [part.tolist() for part in np.array_split(np.arange(len(own)), n_micro)]
-        return StepRows(
-            tuple(tuple(own[i] for i in part) if part else (idle,) for part in parts), counts
+        dealt = [_split(rows[rank :: self.world_size], n_micro) for rank in range(self.world_size)]
+        return tuple(
+            dealt[self.rank][i] + _idle(rows, dealt[self.rank][i], [own[i] for own in dealt])
+            for i in range(n_micro)
         )
 
     def _order(self, name: str, epoch: int, n: int) -> np.ndarray:
@@ -149,3 +153,21 @@ class Plan:
             salt = 0 if name == "forget" else 1
             self._orders[key] = np.random.default_rng([self.seed, salt, epoch]).permutation(n)
         return self._orders[key]
+
+
+def _split(rows: Sequence[Row], n: int) -> list[tuple[Row, ...]]:
+    parts = np.array_split(np.arange(len(rows)), n)
+    return [tuple(rows[i] for i in part.tolist()) for part in parts]
+
+
+def _idle(
+    rows: Sequence[Row], own: Sequence[Row], everyone: Sequence[Sequence[Row]]
+) -> tuple[Row, ...]:
+    """Rows at weight 0, the shortest there are, for sides that only other processes have."""
+    missing = {_side(r) for part in everyone for r in part} - {_side(r) for r in own}
+    shortest = (next(r for r in reversed(rows) if _side(r) == side) for side in sorted(missing))
+    return tuple(replace(row, weight=0.0) for row in shortest)
+
+
+def _side(row: Row) -> str:
+    return "retain" if row.kind == "retain" else "forget"

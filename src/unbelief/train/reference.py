@@ -8,6 +8,7 @@ otherwise a frozen copy.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,8 +19,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from unbelief import processes
 from unbelief.models.runner import AnswerModel
 from unbelief.models.stats import Needs
+from unbelief.objectives import Objective
 from unbelief.tokens import Row
 
 
@@ -41,8 +44,13 @@ class AdapterOff:
     def __call__(self) -> Iterator[AnswerModel]:
         """The same model without the adapter."""
         peft_model: Any = getattr(self._model.model, "module", self._model.model)
-        with peft_model.disable_adapter():
-            yield self._model
+        was_training = peft_model.training
+        peft_model.eval()
+        try:
+            with peft_model.disable_adapter():
+                yield self._model
+        finally:
+            peft_model.train(was_training)
 
 
 class FrozenCopy:
@@ -94,8 +102,9 @@ class ReferenceCache:
         rows_per_forward: int = 32,
         progress: Callable[[int], object] | None = None,
     ) -> None:
-        """Compute what is missing with `model`, long rows first."""
-        todo = sorted(self.missing(rows), key=lambda r: -r.length)
+        """Compute what is missing with `model`, long rows first; each process does its share."""
+        rank, size = processes.world()
+        todo = sorted(self.missing(rows), key=lambda r: -r.length)[rank::size]
         for start in range(0, len(todo), rows_per_forward):
             part = todo[start : start + rows_per_forward]
             stats = model.stats(part, self.needs, temperature=self.temperature)
@@ -106,7 +115,9 @@ class ReferenceCache:
             for i, row in enumerate(part):
                 self._rows[row.key] = {k: v[stats.segment == i].cpu() for k, v in named.items()}
             if progress is not None:
-                progress(len(part))
+                progress(len(part) * size)
+        for share in processes.gather({r.key: self._rows[r.key] for r in todo}):
+            self._rows.update(share)
 
     def lookup(self, rows: Sequence[Row], name: str, device: torch.device) -> Tensor | None:
         """One statistic of some rows, concatenated in row order; None where it is not kept."""
@@ -128,3 +139,15 @@ class ReferenceCache:
         for flat, tensor in load_file(path).items():
             key, _, name = flat.rpartition("/")
             self._rows.setdefault(key, {})[name] = tensor
+
+
+def needs_original(objective: Objective) -> bool:
+    """Whether a forward of the original model is needed in every step."""
+    terms = [objective.forget, *([objective.retain] if objective.retain is not None else [])]
+    return any(term.needs.reference_distribution for term in terms)
+
+
+def frozen_twin(model: AnswerModel) -> AnswerModel:
+    """A frozen second instance with the same weights, for a model that cannot be loaded again."""
+    twin = copy.deepcopy(model.inner)
+    return AnswerModel(twin.eval(), head_path=model.head_path, pad_id=model.pad_id)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from unbelief import processes
 from unbelief.models.head import HeadJob, HeadWeights, TokenInputs
 from unbelief.models.runner import AnswerModel, Forward
 from unbelief.models.stats import AnswerStats, Needs
@@ -20,7 +21,7 @@ from unbelief.train.reference import Original, ReferenceCache
 
 @dataclass
 class Tally:
-    """Sums and counts of logged quantities since the last log entry."""
+    """Sums and counts of logged quantities since the last log entry, of this process."""
 
     sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     counts: dict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -34,11 +35,18 @@ class Tally:
         """Add to a quantity that is logged as a sum (a share of the loss)."""
         self.sums[name] += float(value)
 
-    def take(self) -> dict[str, float]:
-        """Means and sums so far; starts anew."""
-        out = {k: v / self.counts[k] if k in self.counts else v for k, v in self.sums.items()}
+    def take(self, steps: int = 1) -> dict[str, float]:
+        """Means, and totals per step, over all processes since the last time; starts anew."""
+        parts = processes.gather((dict(self.sums), dict(self.counts)))
         self.sums.clear()
         self.counts.clear()
+        out = {}
+        for name in sorted({name for sums, _ in parts for name in sums}):
+            total = sum(sums.get(name, 0.0) for sums, _ in parts)
+            is_mean = any(name in counts for _, counts in parts)
+            n = sum(counts.get(name, 0.0) for _, counts in parts) if is_mean else steps
+            if n:
+                out[name] = total / n
         return out
 
 
@@ -168,8 +176,8 @@ class StepLoss:
     @torch.no_grad()
     def _log(self, side: _SideRows, rows: Sequence[Row], stats: AnswerStats, loss: Tensor) -> None:
         self.tally.add_total(f"{side.side}_loss", loss.detach())
+        counted = torch.tensor([r.weight > 0 for r in rows], device=loss.device)
         if side.needs.logits:
-            counted = torch.tensor([r.weight > 0 for r in rows], device=loss.device)
             mean = stats.sum_per_answer(stats.logp.detach()) / stats.length.clamp_min(1e-12)
             for kind in {r.kind for r in rows}:
                 of_kind = torch.tensor([r.kind == kind for r in rows], device=loss.device)
@@ -177,7 +185,8 @@ class StepLoss:
         term = self.objective.term(side.side)
         assert term is not None
         for name, values in term.diagnostics(stats).items():
-            self.tally.add(name, values)
+            per_token = len(values) == len(stats.segment)
+            self.tally.add(name, values[counted[stats.segment] if per_token else counted])
 
 
 @dataclass

@@ -11,24 +11,24 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
+from unbelief import processes
 from unbelief.errors import GuardError
+from unbelief.train.checkpoints import discard, load_weights, mark_complete, save_weights
 from unbelief.train.options import TrainOptions
-from unbelief.train.plan import Beliefs, Plan
+from unbelief.train.plan import Plan
 from unbelief.train.step import StepLoss
-
-COMPLETE = "COMPLETE"
-"""Marks a checkpoint folder that was written to its end."""
+from unbelief.train.supply import BeliefSupply
 
 
 class _Steps(Dataset[dict[str, int]]):
@@ -46,39 +46,6 @@ class _Steps(Dataset[dict[str, int]]):
 
 def _only(items: list[dict[str, int]]) -> dict[str, int]:
     return items[0]
-
-
-class BeliefSupply:
-    """The beliefs in force at each step.
-
-    Args:
-        initial: Beliefs sampled before training, by record id; empty without BS-S.
-        refresh_every: Steps between samplings (0: never again).
-        sample: Samples anew for a generation number, from the current weights.
-        restore: Reads the beliefs of a generation that an earlier start of this run wrote.
-    """
-
-    def __init__(
-        self,
-        initial: Beliefs,
-        *,
-        refresh_every: int = 0,
-        sample: Callable[[int], Beliefs] | None = None,
-        restore: Callable[[int], Beliefs] | None = None,
-    ):
-        self.beliefs, self.generation = initial, 0
-        self._every, self._sample, self._restore = refresh_every, sample, restore
-
-    def at(self, step: int) -> tuple[Beliefs, int]:
-        """Beliefs for a step, sampled or restored when it is time."""
-        if not self._every or self._sample is None or self._restore is None:
-            return self.beliefs, 0
-        wanted = step // self._every
-        if wanted != self.generation:
-            due_now = step % self._every == 0
-            self.beliefs = self._sample(wanted) if due_now else self._restore(wanted)
-            self.generation = wanted
-        return self.beliefs, self.generation
 
 
 class UnlearnTrainer(Trainer):
@@ -108,12 +75,12 @@ class UnlearnTrainer(Trainer):
         device: str = "auto",
     ):
         self.plan, self.step_loss, self.supply = plan, step_loss, supply
-        self.micro_batches_seen = 0
+        self._logged_until: int | None = None
         super().__init__(
             model=model,
             args=training_arguments(options, plan, work, device),
             train_dataset=_Steps(plan.total_steps),
-            callbacks=[CompleteCheckpoints(), *(callbacks or [])],
+            callbacks=callbacks,
         )
         self.remove_callback(PrinterCallback)  # stdout is for results
         # Without this, Trainer divides by num_items_in_batch conventions of its own and
@@ -135,6 +102,8 @@ class UnlearnTrainer(Trainer):
     ) -> Tensor:
         """Forward and backward over all micro-batches of one optimiser step."""
         model.train()
+        if self._logged_until is None:
+            self._logged_until = self.state.global_step
         beliefs, generation = self.supply.at(int(inputs["step"]))
         rows = self.plan.step(int(inputs["step"]), beliefs, generation)
         total = torch.zeros((), device=self.args.device)
@@ -161,16 +130,42 @@ class UnlearnTrainer(Trainer):
         return loss * self.plan.world_size
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the objective's own quantities to Transformers' log entry."""
-        extra = _averaged_over_processes(self.step_loss.tally.take(), self.plan.world_size)
+        """Add the objective's own quantities and the epoch of the forget data to a log entry."""
         if "loss" in logs:
-            # Shares of the loss are sums over the steps since the last entry.
-            steps = max(1, self.args.logging_steps)
-            for name in ("forget_loss", "retain_loss"):
-                if name in extra:
-                    extra[name] = extra[name] * self.plan.world_size / steps
-            logs = {**logs, **extra}
+            steps = self.state.global_step - (self._logged_until or 0)
+            logs = {**logs, **self.step_loss.tally.take(max(1, steps))}
+            self._logged_until = self.state.global_step
+        # Transformers sees the whole run as one epoch.
+        self.state.epoch = self.state.global_step / self.plan.steps_per_epoch
         super().log(logs, start_time)
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> float:
+        """Refuse a step that would make every weight infinite or NaN."""
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        norm = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+        if not math.isfinite(norm):
+            self._stop(f"the gradient is not finite ({norm})", self.state.global_step)
+        return norm
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        processes.wait()
+        if processes.is_main():
+            mark_complete(self._checkpoint())
+        processes.wait()
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Write what is trained; everything else is as in the original."""
+        assert output_dir is not None and isinstance(self.model, nn.Module)
+        if processes.is_main():
+            save_weights(self.model, Path(output_dir))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        assert isinstance(self.model, nn.Module)
+        load_weights(self.model, Path(resume_from_checkpoint))
+
+    def _checkpoint(self) -> Path:
+        return Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
 
     def _without_sync(self, model: nn.Module) -> Any:
         # Sharded gradients are reduced after every backward: keeping whole ones would cost the
@@ -184,29 +179,17 @@ class UnlearnTrainer(Trainer):
         if self.plan.world_size > 1:
             dist.all_reduce(finite, op=dist.ReduceOp.MIN)
         if not finite.item():
-            raise GuardError(
-                f"the loss is not finite ({float(loss)}) at step {step + 1} of "
-                f"{self.plan.total_steps}",
-                remedy="lower learning_rate or forget_weight, or train in float32; "
-                "then start again",
-            )
+            if processes.is_main():
+                discard(self._checkpoint())  # it holds the very weights that give this loss
+            self._stop(f"the loss is not finite ({float(loss)})", step)
 
-
-class CompleteCheckpoints(TrainerCallback):
-    """Marks each checkpoint once it is whole: a killed process leaves unmarked ones behind."""
-
-    def on_save(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        """Called after everything of a checkpoint has been written."""
-        if state.is_world_process_zero:
-            folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-            if folder.is_dir():
-                (folder / COMPLETE).touch()
-
-
-def last_complete_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end."""
-    found = [p.parent for p in folder.glob(f"checkpoint-*/{COMPLETE}")]
-    return max(found, key=lambda p: int(p.name.rpartition("-")[2]), default=None)
+    def _stop(self, what: str, step: int) -> None:
+        processes.wait()
+        raise GuardError(
+            f"{what} at step {step + 1} of {self.plan.total_steps}",
+            remedy="lower learning_rate or forget_weight, or train in float32; then start anew "
+            "with --restart",
+        )
 
 
 def training_arguments(
@@ -226,8 +209,6 @@ def training_arguments(
         max_grad_norm=options.max_grad_norm,
         optim=options.optim,
         bf16=options.bf16,
-        gradient_checkpointing=options.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False},
         save_strategy="steps",
         save_steps=options.save_steps or math.ceil(total / 5),
         save_total_limit=2,
@@ -242,15 +223,3 @@ def training_arguments(
         use_cpu=device == "cpu",
         ddp_find_unused_parameters=plan.world_size > 1,
     )
-
-
-def _averaged_over_processes(values: Mapping[str, float], world: int) -> dict[str, float]:
-    if world == 1:
-        return dict(values)
-    gathered: list[Any] = [None] * world
-    dist.all_gather_object(gathered, dict(values))
-    names = sorted(set().union(*gathered))
-    return {
-        name: sum(v[name] for v in gathered if name in v) / sum(name in v for v in gathered)
-        for name in names
-    }
