@@ -8,10 +8,12 @@ threads, at temperature 1 with nothing cut off and the same limit of new tokens:
 * `ours`: `sample_answers`.
 
 The first two draw other answers than ours, of other lengths, so times per generated token are
-given too. They may be run on a part of the prompts (`--baseline-prompts`, evenly spaced); their
-time is then scaled to all of them, and the table says so.
+given too. Rounds alternate the three, so that a busy machine does not favour one of them; every
+round asks `generate` another, evenly spaced part of the prompts, and its time is scaled to all of
+them. The ratio is one by one / ours, the median over rounds, with the smallest and the largest.
+CPU time counts this process alone; read it where other work shares the machine.
 
-    python bench/sampling.py --model MODEL --data forget.jsonl --samples 3 --output sampling.json
+    python bench/sampling.py --model MODEL --data forget.jsonl --baseline-prompts 30
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -43,40 +46,36 @@ def main() -> None:
     encoder = Encoder(transformers.AutoTokenizer.from_pretrained(arguments.model))
     prompts = [encoder.encode_prompt(q) for q in questions(arguments.data, arguments.prompts)]
     decoding = Decoding(max_new_tokens=arguments.max_new_tokens, seed=arguments.seed)
-    part = evenly(prompts, arguments.baseline_prompts)
     n = arguments.samples
     sample_answers(model, encoder, prompts[:2], decoding=decoding, samples=n)  # warm up
 
-    def ours() -> int:
+    def ours(asked: list[Prompt]) -> int:
         answers = sample_answers(
             model,
             encoder,
-            prompts,
+            asked,
             decoding=decoding,
             samples=n,
             batch_size=arguments.batch_size or "auto",
         )
         return sum(len(s.token_ids) for its in answers for s in its)
 
-    rows = [
-        timed("ours", ours, len(prompts), len(prompts)),
-        timed(
-            "generate, n",
-            lambda: by_generate(model, encoder, part, decoding, calls=1, each=n),
-            len(part),
-            len(prompts),
-        ),
-        timed(
-            "one by one",
-            lambda: by_generate(model, encoder, part, decoding, calls=n, each=1),
-            len(part),
-            len(prompts),
-        ),
+    ways: dict[str, Callable[[list[Prompt]], int]] = {
+        "ours": ours,
+        "generate, n": lambda p: by_generate(model, encoder, p, decoding, calls=1, each=n),
+        "one by one": lambda p: by_generate(model, encoder, p, decoding, calls=n, each=1),
+    }
+    rounds = [
+        {
+            name: timed(
+                ask, prompts if name == "ours" else part(prompts, r, arguments), len(prompts)
+            )
+            for name, ask in ways.items()
+        }
+        for r in range(arguments.rounds)
     ]
-    for row in rows:
-        row["ratio"] = row["seconds"] / rows[0]["seconds"]
-        row["ratio_per_token"] = row["ms_per_token"] / rows[0]["ms_per_token"]
-    result = {"settings": settings(arguments, len(prompts)), "rows": rows}
+    result = {"settings": settings(arguments, len(prompts)), "rounds": rounds}
+    result["rows"] = [summary(name, rounds) for name in ways]
     if arguments.output:
         Path(arguments.output).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     show(result)
@@ -114,23 +113,38 @@ def by_generate(
     return total
 
 
-def timed(name: str, ask: Callable[[], int], asked: int, prompts: int) -> dict[str, Any]:
-    """Run once; seconds are scaled to all prompts where only a part was asked."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    tokens = ask()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    seconds = time.perf_counter() - start
+def timed(ask: Callable[[list[Prompt]], int], asked: list[Prompt], of: int) -> dict[str, float]:
+    """Run once; seconds are scaled from the prompts asked to all of them."""
+    _wait()
+    start, cpu = time.perf_counter(), time.process_time()
+    tokens = ask(asked)
+    _wait()
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     return {
-        "name": name,
-        "prompts_asked": asked,
+        "prompts_asked": len(asked),
         "seconds_measured": seconds,
-        "seconds": seconds * prompts / asked,
+        "seconds": seconds * of / len(asked),
+        "cpu_seconds": cpu * of / len(asked),
         "tokens": tokens,
-        "ms_per_token": 1000 * seconds / tokens,
+        "cpu_ms_per_token": 1000 * cpu / tokens,
     }
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def summary(name: str, rounds: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
+    """Median seconds of one way of asking, and its times over ours, round by round."""
+    row: dict[str, Any] = {"name": name, "prompts_asked": rounds[0][name]["prompts_asked"]}
+    for field in ("seconds", "cpu_seconds", "cpu_ms_per_token"):
+        values = [r[name][field] for r in rounds]
+        ratios = [r[name][field] / r["ours"][field] for r in rounds]
+        row[field] = statistics.median(values)
+        row[f"{field}_ratio"] = statistics.median(ratios)
+        row[f"{field}_ratio_range"] = [min(ratios), max(ratios)]
+    return row
 
 
 def questions(path: str, limit: int | None) -> list[str]:
@@ -139,10 +153,11 @@ def questions(path: str, limit: int | None) -> list[str]:
     return [row.get("question", row.get("prompt")) for row in rows]
 
 
-def evenly(prompts: list[Prompt], count: int | None) -> list[Prompt]:
-    if count is None or count >= len(prompts):
-        return prompts
-    return [prompts[i * len(prompts) // count] for i in range(count)]
+def part(prompts: list[Prompt], this: int, arguments: argparse.Namespace) -> list[Prompt]:
+    """The prompts that `generate` is asked in one round: evenly spaced, others in each round."""
+    count = min(arguments.baseline_prompts or len(prompts), len(prompts))
+    offset = this * len(prompts) // (count * arguments.rounds)
+    return [prompts[(offset + i * len(prompts) // count) % len(prompts)] for i in range(count)]
 
 
 def settings(arguments: argparse.Namespace, prompts: int) -> dict[str, Any]:
@@ -159,6 +174,7 @@ def settings(arguments: argparse.Namespace, prompts: int) -> dict[str, Any]:
         "dtype": arguments.dtype,
         "device": device,
         "threads": arguments.threads,
+        "rounds": arguments.rounds,
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "python": platform.python_version(),
@@ -167,16 +183,17 @@ def settings(arguments: argparse.Namespace, prompts: int) -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> None:
     print(json.dumps(result["settings"]))
-    print(
-        f"{'':<13}{'asked':>7}{'seconds':>10}{'tokens':>9}{'ms/token':>10}{'ratio':>8}{'/token':>8}"
-    )
+    heads = ("asked", "wall s", "ratio", "CPU s", "ratio", "CPU ms/token", "ratio (range)")
+    print(f"{'':<13}" + "".join(f"{head:>13}" for head in heads))
     for row in result["rows"]:
+        low, high = row["cpu_ms_per_token_ratio_range"]
         print(
-            f"{row['name']:<13}{row['prompts_asked']:>7}{row['seconds']:>10.1f}{row['tokens']:>9}"
-            f"{row['ms_per_token']:>10.3f}{row['ratio']:>8.1f}{row['ratio_per_token']:>8.1f}"
+            f"{row['name']:<13}{row['prompts_asked']:>13}{row['seconds']:>13.1f}"
+            f"{row['seconds_ratio']:>13.1f}{row['cpu_seconds']:>13.1f}"
+            f"{row['cpu_seconds_ratio']:>13.1f}{row['cpu_ms_per_token']:>13.3f}"
+            f"{row['cpu_ms_per_token_ratio']:>7.1f} ({low:.1f}-{high:.1f})"
         )
-    if any(row["prompts_asked"] < result["settings"]["prompts"] for row in result["rows"]):
-        print("seconds are scaled to all prompts where fewer were asked")
+    print("seconds are scaled from the prompts asked to all of them; medians over rounds")
 
 
 def parse() -> argparse.Namespace:
@@ -184,7 +201,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", required=True, help="model folder or hub id")
     parser.add_argument("--data", required=True, help="JSONL with `question` or `prompt`")
     parser.add_argument("--prompts", type=int, help="only the first so many")
-    parser.add_argument("--baseline-prompts", type=int, help="ask `generate` only so many")
+    parser.add_argument("--baseline-prompts", type=int, help="ask `generate` so many a round")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--samples", type=int, default=3)
     parser.add_argument("--max-new-tokens", type=int, default=128)
     parser.add_argument("--batch-size", type=int, help="answers at once; automatic when not given")

@@ -32,8 +32,27 @@ def test_the_noise_is_exponential_within_rows_and_across_rows_and_steps() -> Non
 def test_draws_follow_the_softmax() -> None:
     probabilities = torch.tensor([0.5, 0.25, 0.125, 0.1, 0.025])
     n = 20_000
-    drawn = race(probabilities.log().expand(n, 5), keys(n), 0)
+    drawn = race(probabilities.expand(n, 5), keys(n), 0)
     assert chisquare(drawn.bincount(minlength=5), probabilities * n).pvalue > 0.01
+
+
+@pytest.mark.parametrize("vocabulary", [1, 2, 9, 10, 120])
+def test_both_heats_cover_the_vocabulary(vocabulary: int) -> None:
+    # 120 tokens run in blocks of 11 (11² = 121, one place empty), 10 in blocks of 4, 9 of 3.
+    n = 20_000
+    p = torch.linspace(1, 3, vocabulary) / torch.linspace(1, 3, vocabulary).sum()
+    drawn = race(p.expand(n, vocabulary), keys(n), 1).bincount(minlength=vocabulary)
+    assert len(drawn) == vocabulary
+    if vocabulary > 1:
+        assert chisquare(drawn, p.double() * n, sum_check=False).pvalue > 0.01
+
+
+def test_successive_tokens_are_independent() -> None:
+    # 3 x 3 table of the first and second token of each row: uniform, 1/9 each.
+    n = 18_000
+    p, k = torch.full((n, 3), 1 / 3), keys(n)
+    pairs = race(p.clone(), k, 0) * 3 + race(p.clone(), k, 1)
+    assert chisquare(pairs.bincount(minlength=9)).pvalue > 0.01
 
 
 def test_temperature_sharpens_the_distribution() -> None:
@@ -48,9 +67,9 @@ def test_temperature_sharpens_the_distribution() -> None:
 
 def test_a_row_draws_the_same_in_any_company() -> None:
     torch.manual_seed(0)
-    logits, k = torch.randn(300, 1000), keys(300)  # more numbers than are hashed at a time
-    together = race(logits, k, 5)
-    alone = torch.cat([race(logits[i : i + 1], k[i : i + 1], 5) for i in range(300)])
+    p, k = torch.randn(300, 1000).softmax(-1), keys(300)
+    together = race(p, k, 5)
+    alone = torch.cat([race(p[i : i + 1], k[i : i + 1], 5) for i in range(300)])
     assert torch.equal(together, alone)
 
 

@@ -51,7 +51,7 @@ def test_log_probs_equal_teacher_forcing_in_every_family(family: str) -> None:
     # 24 new tokens go well past the sliding windows of 8; the batch pads and loses rows.
     model = tiny_model(family)
     asked = prompts()
-    answers = sample_answers(model, encoder(), asked, decoding=SHORT, samples=3, batch_size=9)
+    answers = sample_answers(model, encoder(), asked, decoding=SHORT, samples=8, batch_size=24)
     assert reindexable_cache(model) is not None
     lengths = {len(s.token_ids) for its in answers for s in its}
     assert len(lengths) > 1, "no row finished early: the test would show nothing"

@@ -4,9 +4,11 @@ A token is drawn by an exponential race: with independent E_v ~ Exp(1),
 
     argmax_v p_v / E_v  ~  p          (equivalently argmax_v log p_v + Gumbel noise)
 
-E is not taken from a generator, whose state would depend on which rows share a batch, but hashed
-from (row key, step, token) with SplitMix64. So the answers are the same for any batch size, order
-and device (up to float rounding of the logits themselves).
+in two heats, first among blocks of about sqrt(V) tokens by their mass, then among the tokens of
+the winning block: the same distribution with 2 sqrt(V) instead of V random numbers. E is not taken
+from a generator, whose state would depend on which rows share a batch, but hashed from (row key,
+step, heat, runner) with SplitMix64. So the answers are the same for any batch size, order and
+device (up to float rounding of the logits themselves).
 
 Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014
 (the constants); Gumbel, "Statistical theory of extreme values", 1954 (the race).
@@ -14,8 +16,10 @@ Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
 
 from __future__ import annotations
 
+import math
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unbelief.beliefs.decoding import Decoding
 
@@ -28,8 +32,6 @@ _GAMMA = _signed(0x9E3779B97F4A7C15)
 _MIX_1 = _signed(0xBF58476D1CE4E5B9)
 _MIX_2 = _signed(0x94D049BB133111EB)
 _BITS = 40  # of the hash that become a uniform number: float32 keeps 24 of them, at any exponent
-_AT_ONCE = {"cpu": 1 << 16}  # numbers hashed at a time: the int64 temporaries stay in the cache
-_AT_ONCE_DEVICE = 1 << 24
 
 
 def choose(logits: Tensor, keys: Tensor, step: int, decoding: Decoding) -> tuple[Tensor, Tensor]:
@@ -45,14 +47,15 @@ def choose(logits: Tensor, keys: Tensor, step: int, decoding: Decoding) -> tuple
         (R,) token ids, and (R,) their log-probabilities in nats under the model itself: at
         temperature 1, over the whole vocabulary, whatever was cut off for the choice.
     """
-    logits = logits.float()
+    log_probs = logits.float().log_softmax(-1)
     if decoding.temperature == 0:
-        token = logits.argmax(-1)
+        token = log_probs.argmax(-1)
+    elif decoding.cuts_nothing:
+        token = race(log_probs.exp(), keys, step)
     else:
-        scores = truncate(logits / decoding.temperature, decoding.top_k, decoding.top_p)
-        token = race(scores, keys, step)
-    log_prob = logits.gather(-1, token[:, None])[:, 0] - logits.logsumexp(-1)
-    return token, log_prob
+        scores = truncate(log_probs / decoding.temperature, decoding.top_k, decoding.top_p)
+        token = race(scores.softmax(-1), keys, step)
+    return token, log_probs.gather(-1, token[:, None])[:, 0]
 
 
 def truncate(logits: Tensor, top_k: int, top_p: float) -> Tensor:
@@ -72,22 +75,24 @@ def truncate(logits: Tensor, top_k: int, top_p: float) -> Tensor:
     return logits
 
 
-def race(logits: Tensor, keys: Tensor, step: int) -> Tensor:
-    """Draw one token per row from softmax(logits), (R, V) -> (R,)."""
-    at_once = _AT_ONCE.get(logits.device.type, _AT_ONCE_DEVICE)
-    rows = max(1, at_once // logits.shape[-1])
-    drawn = []
-    for part, part_keys in zip(logits.split(rows), keys.split(rows), strict=True):
-        noise = exponential(part_keys, step, part.shape[-1])
-        drawn.append(part.softmax(-1).div_(noise).argmax(-1))
-    return torch.cat(drawn)
+def race(probabilities: Tensor, keys: Tensor, step: int) -> Tensor:
+    """Draw one token per row with the given probabilities, (R, V) -> (R,)."""
+    vocabulary = probabilities.shape[-1]
+    size = math.isqrt(vocabulary - 1) + 1
+    padded = nn.functional.pad(probabilities, (0, -vocabulary % size))
+    blocks = padded.unflatten(-1, (-1, size))  # (R, V / size, size)
+    mass = blocks.sum(-1)
+    block = mass.div_(exponential(keys, 2 * step, mass.shape[-1])).argmax(-1)
+    runners = blocks[torch.arange(len(keys), device=keys.device), block]
+    winner = runners.div_(exponential(keys, 2 * step + 1, size)).argmax(-1)
+    return block * size + winner
 
 
-def exponential(keys: Tensor, step: int, vocabulary: int) -> Tensor:
-    """Hash (key, step, token) to independent Exp(1) numbers, (R, V) float32, all above 0."""
-    state = _mix(keys + _wrap((step + 1) * _GAMMA))
-    token = torch.arange(1, vocabulary + 1, device=keys.device) * _GAMMA
-    bits = _mix(state[:, None] + token)
+def exponential(keys: Tensor, heat: int, runners: int) -> Tensor:
+    """Hash (key, heat, runner) to independent Exp(1) numbers, (R, runners) float32, above 0."""
+    state = _mix(keys + _wrap((heat + 1) * _GAMMA))
+    runner = torch.arange(1, runners + 1, device=keys.device) * _GAMMA
+    bits = _mix(state[:, None] + runner)
     bits >>= 64 - _BITS
     uniform = bits.bitwise_and_((1 << _BITS) - 1).float()
     uniform.add_(0.5).mul_(2.0**-_BITS).clamp_(max=1 - 2.0**-24)

@@ -46,8 +46,7 @@ class Decoding:
         _require(0 < self.top_p <= 1, "top_p", "above 0 and at most 1")
         _require(self.max_new_tokens >= 1, "max_new_tokens", "1 or more")
         _require(self.num_beams >= 1, "num_beams", "1 (no beam search) or more")
-        filtered = self.temperature not in (0.0, 1.0) or self.top_k > 0 or self.top_p < 1
-        if self.num_beams > 1 and filtered:
+        if self.num_beams > 1 and not self.cuts_nothing:
             raise RequestError(
                 "beam search ranks by the model's own log-probabilities; temperature, top_k and "
                 "top_p would be ignored",
@@ -59,6 +58,11 @@ class Decoding:
     def is_greedy(self) -> bool:
         """Whether one deterministic answer, the most probable token at each step, is asked for."""
         return self.temperature == 0 and self.num_beams == 1
+
+    @property
+    def cuts_nothing(self) -> bool:
+        """Whether answers are drawn from the model's own distribution as it is."""
+        return self.temperature == 1 and self.top_k == 0 and self.top_p == 1
 
     def check_samples(self, samples: int) -> None:
         """Refuse a number of answers per prompt that these options cannot give.

@@ -106,7 +106,6 @@ class _Run:
                 halves = halved(units, by_sample=self.decoding.num_beams == 1)
                 if not halves:
                     raise
-                torch.cuda.empty_cache()
                 pending.extend(reversed(halves))
                 continue
             yield units, answers
