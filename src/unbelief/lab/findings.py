@@ -71,9 +71,8 @@ def _squeezing(analysis: Analysis, labels: dict[str, str]) -> Finding:
     if len(rose) == len(analysis.squeezes):
         title = "Every method squeezes the fact into its other phrasings"
     elif rose:
-        title = (
-            f"{_join([labels[s.method] for s in rose])} squeeze the fact into its other phrasings"
-        )
+        names = _join([labels[s.method] for s in rose])
+        title = f"The fact is squeezed into its other phrasings under {names}"
     else:
         title = "No squeezing was seen"
     return Finding(key="squeezing", title=title, text=" ".join(parts))

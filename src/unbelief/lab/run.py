@@ -101,7 +101,7 @@ def run_lab(config: LabConfig, cache: Path, *, progress: Progress | None = None)
     Raises:
         RequestError: An unknown method; found out before anything is trained.
     """
-    methods = [_method(name) for name in config.methods]
+    methods = prepared_methods(config.methods)
     tell = progress or (lambda _what, _amount: None)
     clock = _Clock()
     references: list[SeedReference] = []
@@ -126,12 +126,21 @@ def run_lab(config: LabConfig, cache: Path, *, progress: Progress | None = None)
     )
 
 
+def prepared_methods(names: Sequence[str]) -> list[tuple[MethodInfo, Objective]]:
+    """Objectives of methods, each with the NLL retain term that all of a comparison share.
+
+    Raises:
+        RequestError: There is no such method.
+    """
+    return [_method(name) for name in names]
+
+
 def record_steps(total: int) -> frozenset[int]:
     """Steps at which the masses are measured: all of the first quarter, then fewer and fewer.
 
     The target falls early; what comes after is slow.
     """
-    early = range(total // 4 + 1)
+    early = range(max(total // 4, min(total, 8)) + 1)
     middle = range(0, total // 2 + 1, 2)
     late = range(0, total + 1, 5)
     return frozenset({*early, *middle, *late, total})
@@ -335,7 +344,7 @@ def _method(name: str) -> tuple[MethodInfo, Objective]:
     return info, objective
 
 
-def work_in_seconds(config: LabConfig, methods: Sequence[str] | None = None) -> float:
+def work_in_seconds(config: LabConfig) -> float:
     """Return the amount `progress` will be told in all, in rough seconds."""
-    runs = len(methods or config.methods) * len(config.learning_rates)
+    runs = len(config.methods) * len(config.learning_rates)
     return len(config.seeds) * (60.0 + 5.0 * runs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 from markupsafe import Markup
 
 from unbelief.report.svg import Attributes, Axis, Frame, Scale, axes, document, points_of, tag, text
@@ -13,6 +14,7 @@ _BAR = 20.0
 _GAP = 10.0
 _ROW = 27.0
 _ROOM_FOR_LABEL = 15.0
+_CHARACTER = 6.8  # width of a bold character, generously
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +91,8 @@ def stacked_chart(
         }
         parts.append(tag("rect", {"class": f"area {layer.style}", **box}))
         below, filled = above, filled + layer.reference
-    # Aligned with the bar's right-hand edge: the words are wider than the bar.
-    under = text(bar + _BAR, frame.height - frame.bottom + 13, reference_label, "tick", "end")
+    # In the row of the axis label, since it is wider than the bar and would meet the last tick.
+    under = text(bar + _BAR, frame.height - 6, reference_label, "axis", "end")
     return document(frame, *parts, *labels, under)
 
 
@@ -100,17 +102,15 @@ def _inner_label(
     """Put the name where the layer is thickest, if it fits."""
     if not layer.label:
         return Markup("")
-    half = len(layer.label) * 3.0
+    half = len(layer.label) * _CHARACTER / 2 + 3
     best, where = 0.0, None
-    for x in xs:
-        if not xs[0] + half + 3 <= x <= xs[-1] - half - 3:
-            continue
+    for middle in np.linspace(xs[0] + half, xs[-1] - half, 60):
         # The whole word must be inside, so the thinnest place under it counts.
-        under = [j for j, other in enumerate(xs) if abs(other - x) <= half + 2]
-        room = min(sy(below[j]) for j in under) - max(sy(above[j]) for j in under)
-        if room > best:
-            middle = (min(sy(below[j]) for j in under) + max(sy(above[j]) for j in under)) / 2
-            best, where = room, (x, middle)
+        under = np.linspace(middle - half, middle + half, 9)
+        floor = float(np.min([sy(v) for v in np.interp(under, xs, below)]))
+        ceiling = float(np.max([sy(v) for v in np.interp(under, xs, above)]))
+        if floor - ceiling > best:
+            best, where = floor - ceiling, (float(middle), (floor + ceiling) / 2)
     if where is None or best < _ROOM_FOR_LABEL:
         return Markup("")
     return text(where[0], where[1], layer.label, f"inside on-{layer.style}", "middle")

@@ -28,9 +28,10 @@ LAYERS = (
     ("false", "False facts"),
     ("broken", "Broken text"),
 )
+CURVE_NAMES = ("target", "other phrasings", "natural", "retained")
 CURVES = (
     ("target", "target"),
-    ("other", "other phrasings"),
+    ("other", "others"),
     ("natural", "natural"),
     ("retained", "retained"),
 )
@@ -62,7 +63,7 @@ def build_lab_report(document: Plain) -> str:
             "findings": document["analysis"]["findings"],
             "example": document["example"],
             "layers": LAYERS,
-            "curves": CURVES,
+            "curves": [(key, name) for (key, _), name in zip(CURVES, CURVE_NAMES, strict=True)],
             "stacks": _stacks(document),
             "panels_data": _panels(document),
             "trades": _trades(document),
@@ -188,7 +189,7 @@ def _panels(document: Plain) -> list[dict[str, Any]]:
                 key=f"curve{i}",
                 title=f"Masses along the run of {_heading(document, s)}",
                 description=f"Lines with 95 % bands over {s['steps'][-1]} steps: {words}.",
-                right=84,
+                right=62,
             ),
             _steps_axis(s),
             Axis(label="", low=0, high=1, ticks=(0, 0.5, 1)),
@@ -254,7 +255,7 @@ def _distances(document: Plain) -> Markup:
             title="Distance to the retrained model",
             description=f"Best point of each method with its interval: {words}.",
             width=640,
-            left=86,
+            left=100,
             right=24,
             top=6,
             bottom=38,

@@ -301,7 +301,7 @@ def _end_labels(lines: Sequence[Line], sx: Scale, sy: Scale, edge: float) -> Mar
     ends = [sy(line.y[-1]) for line in named]
     top, bottom = sorted((sy.start, sy.end))
     parts = []
-    for line, end, at in zip(named, ends, spread(ends, 12.5, top, bottom), strict=True):
+    for line, end, at in zip(named, ends, spread(ends, 13.5, top, bottom), strict=True):
         start = sx(line.x[-1])
         if abs(at - end) > 2 or edge - start > 8:
             points = points_of([start + 2, edge + 1, edge + 5], [end, at, at])
