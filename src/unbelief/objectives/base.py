@@ -8,6 +8,7 @@ forget term and at most one retain term together and reduces them, by global cou
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Literal
@@ -31,7 +32,6 @@ class Preset:
         options: Field values of the term that differ from its defaults.
         retain: Name of the retain term used when retain data is given, or None for none at all.
         forget_weight: γ in γ · forget + α · retain.
-        scale_forget_by_one_minus: Name of an option λ; γ is multiplied by 1 - λ (for controls).
     """
 
     summary: str
@@ -101,7 +101,9 @@ class WeightedTerm:
     weight: float
 
     def __add__(self, other: Term | WeightedTerm) -> Objective:
-        second = other if isinstance(other, WeightedTerm) else WeightedTerm(other, 1.0)
+        second = WeightedTerm(other, 1.0) if isinstance(other, Term) else other
+        if not isinstance(second, WeightedTerm):
+            raise TypeError(f"an objective adds terms, and {other!r} is not one")
         sides = {self.term.side: self, second.term.side: second}
         if set(sides) != {"forget", "retain"}:
             raise TypeError("an objective is one forget term plus one retain term")
@@ -157,7 +159,14 @@ class Objective:
     keep: Literal["highest_prob", "lowest_prob"] = "highest_prob"
 
     def __post_init__(self) -> None:
-        if self.temperature <= 0:
+        if not isinstance(self.forget, ForgetTerm):
+            raise TypeError(f"{self.forget!r} is not a forget term")
+        if not (self.retain is None or isinstance(self.retain, RetainTerm)):
+            raise TypeError(f"{self.retain!r} is not a retain term")
+        for name in ("forget_weight", "retain_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+        if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature must be positive, not {self.temperature}")
         if not 0 < self.keep_fraction <= 1:
             raise ValueError(f"keep_fraction must lie in (0, 1], not {self.keep_fraction}")
@@ -213,7 +222,8 @@ class Objective:
         key = sign * stats.logp.detach()
         kept = torch.zeros_like(stats.weight)
         for answer in range(stats.n_answers):
-            tokens = (stats.segment == answer).nonzero().squeeze(1)
+            # A token without weight is not there: it takes nobody's place.
+            tokens = ((stats.segment == answer) & (stats.weight > 0)).nonzero().squeeze(1)
             n = max(1, int(self.keep_fraction * len(tokens)))
             kept[tokens[key[tokens].argsort(stable=True)[:n]]] = 1.0
         return kept

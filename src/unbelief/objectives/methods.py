@@ -8,6 +8,7 @@ Nothing is registered: every `Term` subclass in a module of `objectives.forget` 
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
@@ -50,7 +51,7 @@ def terms() -> dict[str, type[Term]]:
             loaded = import_module(f"{package.__name__}.{module.name}")
             for value in vars(loaded).values():
                 if _is_term(value) and value.__module__ == loaded.__name__:
-                    found[value.name] = value
+                    _add(found, value)
     for point in entry_points(group="unbelief.objectives"):
         value = point.load()
         if not _is_term(value):
@@ -59,18 +60,38 @@ def terms() -> dict[str, type[Term]]:
                 where=point.name,
                 remedy="let it name a ForgetTerm or RetainTerm subclass",
             )
-        found[value.name] = value
+        _add(found, value)
     return found
+
+
+def _add(found: dict[str, type[Term]], term: type[Term]) -> None:
+    """Take a term in; two under one name would make results say what was not run."""
+    other = found.setdefault(term.name, term)
+    if other is not term:
+        raise RequestError(
+            f"{term.__module__}.{term.__qualname__} and {other.__module__}.{other.__qualname__} "
+            f"are both called {term.name!r}",
+            where="objectives",
+            remedy="rename one of them",
+        )
 
 
 @cache
 def methods() -> dict[str, Method]:
     """All methods by name."""
-    out = {}
+    out: dict[str, Method] = {}
     for term in terms().values():
         if issubclass(term, ForgetTerm):
             presets = term.presets or {term.name: Preset(_summary(term))}
-            out.update({name: Method(name, term, preset) for name, preset in presets.items()})
+            for name, preset in presets.items():
+                if name in out:
+                    raise RequestError(
+                        f"{term.__qualname__} and {out[name].term.__qualname__} both offer a "
+                        f"method called {name!r}",
+                        where="objectives",
+                        remedy="rename one of them",
+                    )
+                out[name] = Method(name, term, preset)
     return dict(sorted(out.items()))
 
 
@@ -219,6 +240,8 @@ def _parse(name: str, value: Option, hint: Any) -> Any:
             if float(value) != int(float(value)):
                 raise ValueError
             return int(float(value))
+        if hint is float and not math.isfinite(float(value)):
+            raise ValueError
         return hint(value)
     except (ValueError, KeyError, TypeError, OverflowError):
         kind = {bool: "true or false", int: "a whole number", float: "a number"}.get(hint, "text")

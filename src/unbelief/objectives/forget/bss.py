@@ -1,5 +1,6 @@
 """Bootstrapping with sequence beliefs."""
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -56,15 +57,25 @@ class BSS(ForgetTerm):
     }
 
     def __post_init__(self) -> None:
+        if not isinstance(self.inner, ForgetTerm):
+            raise TypeError(f"inner is a forget term, not {self.inner!r}")
         if isinstance(self.inner, BSS):
             raise ValueError("bs-s around bs-s has no meaning: choose another inner term")
         if not 0 <= self.weight <= 1:
             raise ValueError(f"weight must lie in [0, 1], not {self.weight}")
         if self.samples < 1:
             raise ValueError(f"samples must be at least 1, not {self.samples}")
+        if not 0 < self.sampling_temperature < math.inf:
+            raise ValueError(
+                f"sampling_temperature must be positive, not {self.sampling_temperature}"
+            )
+        if self.sampling_top_k < 0:
+            raise ValueError(f"sampling_top_k must not be negative, not {self.sampling_top_k}")
+        if self.max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens must be at least 1, not {self.max_new_tokens}")
         if self.policy not in ("off-policy", "on-policy"):
             raise ValueError(f"policy is off-policy or on-policy, not {self.policy!r}")
-        if self.refresh_epochs <= 0:
+        if not self.refresh_epochs > 0:
             raise ValueError(f"refresh_epochs must be positive, not {self.refresh_epochs}")
         object.__setattr__(self, "level", self.inner.level)
 

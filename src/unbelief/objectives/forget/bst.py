@@ -1,5 +1,6 @@
 """Bootstrapping with token beliefs."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -47,7 +48,7 @@ class BST(ForgetTerm):
             raise ValueError(f"weight must lie in [0, 1], not {self.weight}")
         if self.top_k < 1:
             raise ValueError(f"top_k must be at least 1, not {self.top_k}")
-        if self.belief_temperature <= 0:
+        if not 0 < self.belief_temperature < math.inf:
             raise ValueError(f"belief_temperature must be positive, not {self.belief_temperature}")
         if self.beliefs_from not in ("policy", "reference"):
             raise ValueError(f"beliefs_from is policy or reference, not {self.beliefs_from!r}")

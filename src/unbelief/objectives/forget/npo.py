@@ -1,5 +1,6 @@
 """Negative preference optimisation."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -29,7 +30,7 @@ class NPO(ForgetTerm):
     source: ClassVar[str] = "Zhang et al. 2024, Negative Preference Optimization, Eq. 3"
 
     def __post_init__(self) -> None:
-        if self.beta <= 0:
+        if not 0 < self.beta < math.inf:
             raise ValueError(f"beta must be positive, not {self.beta}")
 
     @property

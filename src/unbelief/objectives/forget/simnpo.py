@@ -1,5 +1,6 @@
 """SimNPO: NPO without a reference model, length-normalised."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -35,7 +36,7 @@ class SimNPO(ForgetTerm):
     }
 
     def __post_init__(self) -> None:
-        if self.beta <= 0:
+        if not 0 < self.beta < math.inf:
             raise ValueError(f"beta must be positive, not {self.beta}")
 
     def values(self, stats: AnswerStats) -> Tensor:

@@ -1,5 +1,6 @@
 """Token-wise NPO and its weighted form."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -29,6 +30,10 @@ class TNPO(ForgetTerm):
     name: ClassVar[str] = "tnpo"
     level: ClassVar[Level] = "token"
     source: ClassVar[str] = "Wang et al. 2025, G-effect, TNPO"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.beta < math.inf:
+            raise ValueError(f"beta must be positive, not {self.beta}")
 
     @property
     def needs(self) -> Needs:

@@ -1,5 +1,6 @@
 """Weighted gradient ascent."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -26,6 +27,10 @@ class WGA(ForgetTerm):
     name: ClassVar[str] = "wga"
     level: ClassVar[Level] = "token"
     source: ClassVar[str] = "Wang et al. 2025, G-effect, WGA"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.alpha < math.inf:
+            raise ValueError(f"alpha must not be negative, not {self.alpha}")
 
     def values(self, stats: AnswerStats) -> Tensor:
         """(T,) weighted log-probabilities."""

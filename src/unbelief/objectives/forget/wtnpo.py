@@ -1,5 +1,6 @@
 """Weighted token-wise NPO."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -30,6 +31,12 @@ class WTNPO(ForgetTerm):
     name: ClassVar[str] = "wtnpo"
     level: ClassVar[Level] = "token"
     source: ClassVar[str] = "Wang et al. 2025, G-effect, WTNPO"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.beta < math.inf:
+            raise ValueError(f"beta must be positive, not {self.beta}")
+        if not 0 <= self.alpha < math.inf:
+            raise ValueError(f"alpha must not be negative, not {self.alpha}")
 
     @property
     def needs(self) -> Needs:
