@@ -211,6 +211,10 @@ class Objective:
         per_answer = stats.sum_per_answer(values) if term.level == "token" else values
         return (per_answer * scale).sum()
 
+    def kept(self, length: int) -> int:
+        """How many of an answer's tokens loss selection keeps."""
+        return length if self.keep_fraction == 1 else max(1, int(self.keep_fraction * length))
+
     def select(self, stats: AnswerStats) -> AnswerStats:
         """Forget statistics with unselected tokens at weight 0."""
         if self.keep_fraction == 1.0:
@@ -224,8 +228,8 @@ class Objective:
         for answer in range(stats.n_answers):
             # A token without weight is not there: it takes nobody's place.
             tokens = ((stats.segment == answer) & (stats.weight > 0)).nonzero().squeeze(1)
-            n = max(1, int(self.keep_fraction * len(tokens)))
-            kept[tokens[key[tokens].argsort(stable=True)[:n]]] = 1.0
+            best = key[tokens].argsort(stable=True)[: self.kept(len(tokens))]
+            kept[tokens[best]] = 1.0
         return kept
 
     def describe(self) -> dict[str, object]:
