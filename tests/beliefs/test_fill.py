@@ -142,7 +142,8 @@ def test_an_interrupted_run_asks_only_for_what_is_missing(
 ) -> None:
     from unbelief.beliefs import sampler
 
-    path, real, calls = tmp_path / "bank.parquet", sampler.decode, []
+    path, real = tmp_path / "bank.parquet", sampler.decode
+    calls: list[int] = []
 
     def failing(*arguments: Any) -> Any:
         calls.append(len(calls))

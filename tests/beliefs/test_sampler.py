@@ -96,7 +96,8 @@ def test_sampling_leaves_the_global_random_state_alone(llama: Any) -> None:
 
 @pytest.mark.parametrize("family", ["llama", "gemma2", "mistral", "phi", "qwen2", "gpt2"])
 def test_greedy_equals_generate(family: str) -> None:
-    model, asked = tiny_model(family), prompts()
+    model: Any = tiny_model(family)
+    asked = prompts()
     greedy = Decoding(temperature=0, max_new_tokens=20)
     answers = sample_answers(model, encoder(), asked, decoding=greedy)
     for prompt, (s,) in zip(asked, answers, strict=True):
