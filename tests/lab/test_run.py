@@ -6,8 +6,8 @@ import pytest
 
 from unbelief.errors import RequestError
 from unbelief.lab import LabConfig, PretrainConfig, WorldConfig, quickstart, run_lab
+from unbelief.lab.plan import METHODS, prepared_methods, record_steps, work_in_seconds
 from unbelief.lab.result import LabResult
-from unbelief.lab.run import METHODS, record_steps, work_in_seconds
 
 TINY = LabConfig(
     methods=("graddiff", "bs-s"),
@@ -60,8 +60,6 @@ def test_recorded_steps_are_dense_where_the_target_falls():
 
 def test_all_default_methods_exist():
     LabConfig(methods=METHODS)
-    from unbelief.lab.run import prepared_methods
-
     families = {info.name: info.family for info, _ in prepared_methods(METHODS)}
     assert families["bs-t"] == families["bs-s"] == "belief"
     assert families["graddiff-control"] == "control"

@@ -6,7 +6,8 @@ import pytest
 from markupsafe import Markup
 
 from unbelief.report.charts import Dot, Layer, dot_plot, stacked_chart
-from unbelief.report.svg import Axis, Frame, Line, Scale, line_chart, spread, tag
+from unbelief.report.spread import spread
+from unbelief.report.svg import Axis, Frame, Line, Scale, line_chart, tag
 
 FRAME = Frame(key="k", title="A & B", description="<rising>", width=100, height=100,
               left=0, right=0, top=0, bottom=0)  # fmt: skip

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _EXPORTS = {
-    "LabConfig": "unbelief.lab.run",
+    "LabConfig": "unbelief.lab.plan",
     "LabResult": "unbelief.lab.result",
     "MassMeter": "unbelief.lab.masses",
     "PretrainConfig": "unbelief.lab.pretrain",
@@ -31,8 +31,9 @@ def __getattr__(name: str) -> Any:
 if TYPE_CHECKING:
     from unbelief.lab.analysis import analyse
     from unbelief.lab.masses import MassMeter
+    from unbelief.lab.plan import LabConfig
     from unbelief.lab.pretrain import PretrainConfig
     from unbelief.lab.result import LabResult
-    from unbelief.lab.run import LabConfig, run_lab
+    from unbelief.lab.run import run_lab
     from unbelief.lab.start import QuickstartResult, quickstart
     from unbelief.lab.world import World, WorldConfig, make_world

@@ -14,9 +14,10 @@ from typing import Any
 
 from unbelief.errors import RequestError
 from unbelief.lab.document import document
+from unbelief.lab.plan import LabConfig, work_in_seconds
 from unbelief.lab.pretrain import ROLES, model_folder
 from unbelief.lab.result import LabResult
-from unbelief.lab.run import LabConfig, Progress, run_lab, work_in_seconds
+from unbelief.lab.run import Progress, run_lab
 from unbelief.lab.world import WorldConfig, make_world
 from unbelief.outputs import atomic_folder, atomic_write
 from unbelief.report import build_lab_report, distance_table
