@@ -157,3 +157,10 @@ def test_ragged_table_is_refused():
 def test_report_does_not_import_torch():
     code = "import sys, unbelief.report; assert not {'torch', 'transformers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_several_seeds_are_said_to_be_the_basis_of_intervals():
+    made = document(result({("npo", 1e-3): [(0.2, 0.9, 1.0, 0.9)]}, seeds=(0, 1, 2)))
+    page = build_lab_report(made)
+    assert "over 3 seeds" in page and "worlds, one seed each" in page
+    assert "say nothing about another seed" not in page

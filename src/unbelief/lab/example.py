@@ -9,23 +9,31 @@ from unbelief.lab.world import World
 from unbelief.tokens.encode import Encoder
 
 
-def example(world: World, encoder: Encoder, models: dict[str, Any]) -> dict[str, Any]:
+def example(
+    world: World, encoder: Encoder, models: dict[str, Any], *, typical_of: str
+) -> dict[str, Any]:
     """Return how models spread their probability over the answers to one question.
 
     Args:
-        world: Whose first forgotten person and first attribute are taken.
+        world: About whose people to forget the question is.
         encoder: Of the models.
         models: By name.
+        typical_of: The model for which the question is to be typical.
 
     Returns:
         `question`, and `answers`: the ways to state the fact, the most probable false answer, all
         other false ones together, and everything ungrammatical; each with `text`, `kind`
         (target, other, false, broken) and a probability by model name.
     """
-    person, attribute = world.part("forget")[0], world.attributes[0]
-    meter = MassMeter(questions(world, encoder, [person])[:1], natural=True)
+    asked = [(p, a) for p in world.part("forget") for a in world.attributes]
+    meter = MassMeter(questions(world, encoder, world.part("forget")), natural=True)
+    logs = {name: meter.log_probs(model) for name, model in models.items()}
+    # A typical case, not a lucky or unlucky guess: the median of the typical model's leaks.
+    leaks = meter.measure(models[typical_of]).leak
+    chosen = int(leaks.argsort(kind="stable")[len(leaks) // 2])
+    person, attribute = asked[chosen]
     answers = world.grammatical_answers(person, attribute)
-    probabilities = {name: meter.log_probs(m)[0].exp().tolist() for name, m in models.items()}
+    probabilities = {name: logs[name][chosen].exp().tolist() for name in models}
     false = [i for i, a in enumerate(answers) if not a.true]
     likeliest = max(false, key=lambda i: max(p[i] for p in probabilities.values()))
 

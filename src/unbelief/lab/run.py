@@ -160,7 +160,8 @@ class _Bench:
 
     def example(self) -> dict[str, Any]:
         models = {"original": self.original.model, "retrained": self.retrained.model}
-        return example(self.world, Encoder(self.original.tokenizer), models)
+        encoder = Encoder(self.original.tokenizer)
+        return example(self.world, encoder, models, typical_of="retrained")
 
     def unlearn(self, info: MethodInfo, objective: Objective) -> list[Curve]:
         """Run a method at every learning rate; the beliefs are sampled once for all of them."""
