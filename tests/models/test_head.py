@@ -152,6 +152,16 @@ def assert_same_statistics(got: AnswerStats, expected: AnswerStats) -> None:
             assert torch.equal(left, right), f.name
 
 
+def test_double_precision_weights_work_with_single_precision_statistics() -> None:
+    case = make_case().to(torch.float64)
+    value, gradients = head_gradients(case, "mixed", SMALL)
+    expected, expected_gradients = plain_gradients(case, "mixed")
+    assert_close(value.detach(), expected.detach())
+    for got, want in zip(gradients, expected_gradients, strict=True):
+        assert got.dtype == torch.float64
+        assert_close(got, want)
+
+
 def test_hits_are_where_the_target_is_the_most_probable_token() -> None:
     # W = I, so logits are the hidden states: targets 1 and 0, arg max 1 and 2.
     hidden = torch.tensor([[0.0, 3.0, 1.0], [0.0, 1.0, 2.0]])

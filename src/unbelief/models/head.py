@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unbelief.models.direct import grad_of, takes_direct_gradients
 from unbelief.models.stats import AnswerStats, Needs
 
 CHUNK_BYTES = 64 * 2**20
@@ -202,12 +203,12 @@ class ChunkKernel:
 
     def add_grad_weight(self, total: Tensor, dz: Tensor, hidden: Tensor) -> None:
         """Total += (dL/dz)ᵀ h, summed in fp32."""
-        if self.dtype == torch.float32 or not dz.is_cuda:
-            total.addmm_(dz.t(), hidden.float())
-        else:
+        if dz.is_cuda and self.dtype in (torch.bfloat16, torch.float16):
             # fp32 accumulation inside and outside the product, tensor cores for the product.
             product: Any = torch.mm
             total.add_(product(dz.to(self.dtype).t(), hidden, out_dtype=torch.float32))
+        else:
+            total.addmm_(dz.t(), hidden.float())
 
     def _leaf_names(self, raw: Raw) -> list[str]:
         named = {"z_target": raw.z_target, "lse": raw.lse, "z_top": raw.z_top, "kl": raw.kl}
@@ -332,14 +333,13 @@ class _AnswerLoss(torch.autograd.Function):
         jobs: Sequence[HeadJob],
         dtype: torch.dtype,
         chunk: int,
+        direct: bool,
     ) -> Tensor:
         head = HeadWeights(weight, bias, logit_map)
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         grads = _Gradients(
             torch.zeros_like(hidden) if needs_hidden else None,
-            torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
-            if needs_weight
-            else None,
+            _weight_gradient(weight, direct) if needs_weight else None,
             torch.zeros(len(weight), dtype=torch.float32, device=weight.device)
             if needs_bias
             else None,
@@ -352,7 +352,7 @@ class _AnswerLoss(torch.autograd.Function):
                 view = grads.rows(offset, stop)
                 total += _run_job(head, job, hidden[offset:stop], view, dtype, chunk)
                 offset = stop
-        ctx.grads = grads
+        ctx.grads, ctx.direct = grads, direct
         ctx.dtypes = (hidden.dtype, weight.dtype)
         return total
 
@@ -369,7 +369,7 @@ class _AnswerLoss(torch.autograd.Function):
         if out[1] is not None:
             out[1] = out[1].to(ctx.dtypes[1])
         ctx.grads = None
-        return (*out, None, None, None, None)
+        return (*out, None, None, None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -465,8 +465,19 @@ def product_dtype(hidden: Tensor, weight: Tensor) -> torch.dtype:
     return weight.dtype
 
 
+def _weight_gradient(weight: Tensor, direct: bool) -> Tensor:
+    if direct:
+        return grad_of(weight)
+    return torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
+
+
 def answer_loss(
-    hidden: Tensor, head: HeadWeights, jobs: Sequence[HeadJob], *, chunk_bytes: int | None = None
+    hidden: Tensor,
+    head: HeadWeights,
+    jobs: Sequence[HeadJob],
+    *,
+    direct: bool = False,
+    chunk_bytes: int | None = None,
 ) -> Tensor:
     """Sum of the jobs' losses as a function of hidden states and the output embedding.
 
@@ -474,6 +485,8 @@ def answer_loss(
         hidden: (T, d) hidden states at the positions that predict the scored tokens, job after job.
         head: Output embedding; gradients flow to its weight and bias where they require them.
         jobs: One per objective side, in the order of `hidden`.
+        direct: Add the weight's gradient to its `.grad` at once instead of returning it in
+            backward; the result must then be differentiated as it is, unscaled.
         chunk_bytes: Size of the logits buffer (default 64 MiB).
 
     Returns:
@@ -481,7 +494,8 @@ def answer_loss(
     """
     chunk = chunk_rows(head.weight.shape[0], chunk_bytes)
     dtype = product_dtype(hidden, head.weight)
-    return _AnswerLoss.apply(hidden, head.weight, head.bias, head.map, jobs, dtype, chunk)
+    direct = direct and torch.is_grad_enabled() and takes_direct_gradients(head.weight)
+    return _AnswerLoss.apply(hidden, head.weight, head.bias, head.map, jobs, dtype, chunk, direct)
 
 
 @torch.no_grad()
