@@ -24,7 +24,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unbelief.models.direct import grad_of, takes_direct_gradients
 from unbelief.models.stats import AnswerStats, Needs
 
 CHUNK_BYTES = 64 * 2**20
@@ -333,13 +332,14 @@ class _AnswerLoss(torch.autograd.Function):
         jobs: Sequence[HeadJob],
         dtype: torch.dtype,
         chunk: int,
-        direct: bool,
     ) -> Tensor:
         head = HeadWeights(weight, bias, logit_map)
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         grads = _Gradients(
             torch.zeros_like(hidden) if needs_hidden else None,
-            _weight_gradient(weight, direct) if needs_weight else None,
+            torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
+            if needs_weight
+            else None,
             torch.zeros(len(weight), dtype=torch.float32, device=weight.device)
             if needs_bias
             else None,
@@ -352,7 +352,7 @@ class _AnswerLoss(torch.autograd.Function):
                 view = grads.rows(offset, stop)
                 total += _run_job(head, job, hidden[offset:stop], view, dtype, chunk)
                 offset = stop
-        ctx.grads, ctx.direct = grads, direct
+        ctx.grads = grads
         ctx.dtypes = (hidden.dtype, weight.dtype)
         return total
 
@@ -369,7 +369,7 @@ class _AnswerLoss(torch.autograd.Function):
         if out[1] is not None:
             out[1] = out[1].to(ctx.dtypes[1])
         ctx.grads = None
-        return (*out, None, None, None, None, None)
+        return (*out, None, None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -465,19 +465,8 @@ def product_dtype(hidden: Tensor, weight: Tensor) -> torch.dtype:
     return weight.dtype
 
 
-def _weight_gradient(weight: Tensor, direct: bool) -> Tensor:
-    if direct:
-        return grad_of(weight)
-    return torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
-
-
 def answer_loss(
-    hidden: Tensor,
-    head: HeadWeights,
-    jobs: Sequence[HeadJob],
-    *,
-    direct: bool = False,
-    chunk_bytes: int | None = None,
+    hidden: Tensor, head: HeadWeights, jobs: Sequence[HeadJob], *, chunk_bytes: int | None = None
 ) -> Tensor:
     """Sum of the jobs' losses as a function of hidden states and the output embedding.
 
@@ -485,8 +474,6 @@ def answer_loss(
         hidden: (T, d) hidden states at the positions that predict the scored tokens, job after job.
         head: Output embedding; gradients flow to its weight and bias where they require them.
         jobs: One per objective side, in the order of `hidden`.
-        direct: Add the weight's gradient to its `.grad` at once instead of returning it in
-            backward; the result must then be differentiated as it is, unscaled.
         chunk_bytes: Size of the logits buffer (default 64 MiB).
 
     Returns:
@@ -494,8 +481,7 @@ def answer_loss(
     """
     chunk = chunk_rows(head.weight.shape[0], chunk_bytes)
     dtype = product_dtype(hidden, head.weight)
-    direct = direct and torch.is_grad_enabled() and takes_direct_gradients(head.weight)
-    return _AnswerLoss.apply(hidden, head.weight, head.bias, head.map, jobs, dtype, chunk, direct)
+    return _AnswerLoss.apply(hidden, head.weight, head.bias, head.map, jobs, dtype, chunk)
 
 
 @torch.no_grad()
