@@ -95,7 +95,19 @@ def ours(model: Any, rows: list[Any], objective: Any, original: Any = None) -> C
     counts = {k: Counts(ROWS, float(ROWS), 1.0) for k in ("target", "retain")}
     wrapped = None if original is None else original(answer_model)
     loss = StepLoss(answer_model, objective, cache, wrapped, Tally())
-    return lambda: answer_model.within(model, lambda: loss(rows, counts)).backward()
+    return as_trained(answer_model, loss, [rows], counts)
+
+
+def as_trained(answer_model: Any, loss: Any, micro_batches: Any, counts: Any) -> Callable[[], Any]:
+    """Forward and backward of one optimiser step, as `UnlearnTrainer.training_step` does it."""
+
+    def step() -> None:
+        with answer_model.direct(True):
+            for part in (p for m in micro_batches for p in answer_model.parts(m)):
+                call = functools.partial(loss, part, counts)
+                answer_model.within(answer_model.model, call).backward()
+
+    return step
 
 
 def streamed(model: Any, rows: list[Any], samples: int) -> Callable[[], Any]:
@@ -132,12 +144,7 @@ def streamed(model: Any, rows: list[Any], samples: int) -> Callable[[], Any]:
     answer_model = AnswerModel(model, head_path="head")
     loss = StepLoss(answer_model, objective, ReferenceCache(objective.forget.needs), None, Tally())
 
-    def run() -> None:
-        for micro_batch in step.micro_batches:
-            call = functools.partial(loss, micro_batch, step.counts)
-            answer_model.within(model, call).backward()
-
-    return run
+    return as_trained(answer_model, loss, step.micro_batches, step.counts)
 
 
 def hf_finetune(model: Any, rows: list[Any], device: str) -> Callable[[], Any]:
@@ -342,7 +349,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--vocabulary", type=int, default=128_256)
     parser.add_argument("--hidden", type=int, default=512)
-    parser.add_argument("--intermediate", type=int, default=2048)
+    parser.add_argument("--intermediate", type=int, default=1376)
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--device", default="cpu")

@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unbelief.models.direct import grad_of, takes_direct_gradients
 from unbelief.models.stats import AnswerStats, Needs
 
 CHUNK_BYTES = 64 * 2**20
@@ -332,14 +333,13 @@ class _AnswerLoss(torch.autograd.Function):
         jobs: Sequence[HeadJob],
         dtype: torch.dtype,
         chunk: int,
+        direct: bool,
     ) -> Tensor:
         head = HeadWeights(weight, bias, logit_map)
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         grads = _Gradients(
             torch.zeros_like(hidden) if needs_hidden else None,
-            torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
-            if needs_weight
-            else None,
+            _weight_gradient(weight, direct) if needs_weight else None,
             torch.zeros(len(weight), dtype=torch.float32, device=weight.device)
             if needs_bias
             else None,
@@ -352,7 +352,7 @@ class _AnswerLoss(torch.autograd.Function):
                 view = grads.rows(offset, stop)
                 total += _run_job(head, job, hidden[offset:stop], view, dtype, chunk)
                 offset = stop
-        ctx.grads = grads
+        ctx.grads, ctx.direct = grads, direct
         ctx.dtypes = (hidden.dtype, weight.dtype)
         return total
 
@@ -361,15 +361,21 @@ class _AnswerLoss(torch.autograd.Function):
         grads: _Gradients | None = ctx.grads
         if grads is None:
             raise RuntimeError("an answer loss can be differentiated once: compute it again")
+        returned_weight = grads.weight
+        if ctx.direct and grads.weight is not None:
+            # What is in `.grad` already cannot be scaled any more.
+            if grad_outputs[0] != 1:
+                raise RuntimeError("direct gradients need the loss itself to be differentiated")
+            returned_weight = None
         out = []
-        for tensor in (grads.hidden, grads.weight, grads.bias):
+        for tensor in (grads.hidden, returned_weight, grads.bias):
             if tensor is not None:
                 tensor = tensor.mul_(grad_outputs[0])
             out.append(tensor)
         if out[1] is not None:
             out[1] = out[1].to(ctx.dtypes[1])
         ctx.grads = None
-        return (*out, None, None, None, None)
+        return (*out, None, None, None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -465,8 +471,19 @@ def product_dtype(hidden: Tensor, weight: Tensor) -> torch.dtype:
     return weight.dtype
 
 
+def _weight_gradient(weight: Tensor, direct: bool) -> Tensor:
+    if direct:
+        return grad_of(weight)
+    return torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
+
+
 def answer_loss(
-    hidden: Tensor, head: HeadWeights, jobs: Sequence[HeadJob], *, chunk_bytes: int | None = None
+    hidden: Tensor,
+    head: HeadWeights,
+    jobs: Sequence[HeadJob],
+    *,
+    direct: bool = False,
+    chunk_bytes: int | None = None,
 ) -> Tensor:
     """Sum of the jobs' losses as a function of hidden states and the output embedding.
 
@@ -474,6 +491,8 @@ def answer_loss(
         hidden: (T, d) hidden states at the positions that predict the scored tokens, job after job.
         head: Output embedding; gradients flow to its weight and bias where they require them.
         jobs: One per objective side, in the order of `hidden`.
+        direct: Add the weight's gradient to its `.grad` at once instead of returning it in
+            backward; the result must then be differentiated as it is, unscaled.
         chunk_bytes: Size of the logits buffer (default 64 MiB).
 
     Returns:
@@ -481,7 +500,8 @@ def answer_loss(
     """
     chunk = chunk_rows(head.weight.shape[0], chunk_bytes)
     dtype = product_dtype(hidden, head.weight)
-    return _AnswerLoss.apply(hidden, head.weight, head.bias, head.map, jobs, dtype, chunk)
+    direct = direct and torch.is_grad_enabled() and takes_direct_gradients(head.weight)
+    return _AnswerLoss.apply(hidden, head.weight, head.bias, head.map, jobs, dtype, chunk, direct)
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from unbelief.errors import RequestError
 from unbelief.models.dense import full_logits, stats_from_logits
+from unbelief.models.direct import embed
 from unbelief.models.head import (
     HeadJob,
     HeadWeights,
@@ -62,12 +63,14 @@ class AnswerModel:
         head_path: The path taken.
         head_note: Why, in a sentence, for the record.
         max_buckets: Most forwards of one batch (1 where processes must forward in lockstep).
+        direct_gradients: See `direct`.
     """
 
     def __init__(self, model: nn.Module, *, head_path: HeadPath | None = None, pad_id: int = 0):
         self.model = model
         self.inner: Any = causal_lm(model)
         self.pad_id, self.max_buckets = pad_id, 4
+        self.direct_gradients = False
         self.logit_map = logit_map_of(self.inner.config)
         self.backbone_path: BackbonePath = "embeddings"
         install_answer_call(self.inner)
@@ -124,10 +127,33 @@ class AnswerModel:
         """Run `call` inside `model`'s own forward, with its hooks and contexts."""
         return model(answer_call=call)
 
+    @contextmanager
+    def direct(self, on: bool) -> Iterator[None]:
+        """Let losses of the block add vocabulary-sized gradients to `.grad` by themselves.
+
+        For one process, and losses that are differentiated once and unscaled (`models.direct`).
+        """
+        self.direct_gradients = on
+        try:
+            yield
+        finally:
+            self.direct_gradients = False
+
+    def parts(self, rows: Sequence[Row]) -> list[list[Row]]:
+        """Rows of similar length that are best run one after the other.
+
+        With direct gradients a backward per part costs nothing extra and frees the part's
+        activations; otherwise the rows stay together.
+        """
+        if not self.direct_gradients:
+            return [list(rows)]
+        groups = length_buckets([r.length for r in rows], max_buckets=self.max_buckets)
+        return [[rows[i] for i in group] for group in groups]
+
     def loss(self, forward: Forward, jobs: Sequence[HeadJob]) -> Tensor:
         """Sum of the losses of jobs over the answers of a forward, job after job in row order."""
         if self.head_path == "head" and forward.predicting is not None:
-            return answer_loss(forward.predicting, self.head(), jobs)
+            return answer_loss(forward.predicting, self.head(), jobs, direct=self.direct_gradients)
         return self._dense_loss(forward, jobs)
 
     @torch.no_grad()
@@ -181,7 +207,8 @@ class AnswerModel:
         pieces = None
         if self.backbone_path == "embeddings":
             flat = torch.cat([batch.input_ids[i, :n] for i, n in enumerate(lengths)])
-            pieces = self.inner.get_input_embeddings()(flat).split(lengths)
+            embedding = self.inner.get_input_embeddings()
+            pieces = embed(embedding, flat, direct=self.direct_gradients).split(lengths)
         predicting, layer, order = [], [], []
         for rows in length_buckets(lengths, max_buckets=self.max_buckets):
             width = max(lengths[i] for i in rows)

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from accelerate.utils import DistributedType
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader, Dataset
@@ -107,13 +108,15 @@ class UnlearnTrainer(Trainer):
         beliefs, generation = self.supply.at(int(inputs["step"]))
         rows = self.plan.step(int(inputs["step"]), beliefs, generation)
         total = torch.zeros((), device=self.args.device)
-        last = len(rows.micro_batches) - 1
-        for i, micro_batch in enumerate(rows.micro_batches):
-            sync = contextlib.nullcontext() if i == last else self._without_sync(model)
-            with sync, self.compute_loss_context_manager():
-                loss = self.compute_loss(model, {"rows": micro_batch, "counts": rows.counts})
-                self.accelerator.backward(loss)
-            total += loss.detach()
+        with self.step_loss.model.direct(self._one_process):
+            micro_batches = [p for m in rows.micro_batches for p in self.step_loss.model.parts(m)]
+            for i, micro_batch in enumerate(micro_batches):
+                last = i == len(micro_batches) - 1
+                sync = contextlib.nullcontext() if last else self._without_sync(model)
+                with sync, self.compute_loss_context_manager():
+                    loss = self.compute_loss(model, {"rows": micro_batch, "counts": rows.counts})
+                    self.accelerator.backward(loss)
+                total += loss.detach()
         self._guard(total, int(inputs["step"]))
         return total
 
@@ -166,6 +169,10 @@ class UnlearnTrainer(Trainer):
 
     def _checkpoint(self) -> Path:
         return Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+
+    @property
+    def _one_process(self) -> bool:
+        return self.accelerator.distributed_type == DistributedType.NO
 
     def _without_sync(self, model: nn.Module) -> Any:
         # Sharded gradients are reduced after every backward: keeping whole ones would cost the
