@@ -55,6 +55,7 @@ def unlearn(
         method=config.method,
         progress=not quiet,
     ).run(output, overwrite=overwrite, restart=restart)
+    processes.leave()
     if not processes.is_main():
         return
     first, last = (result.log[0], result.log[-1]) if result.log else ({}, {})
@@ -63,6 +64,7 @@ def unlearn(
         "method": config.method,
         "steps": result.steps,
         "resumed_from": result.resumed_from,
+        "processes": processes.world()[1],
         "seconds": round(result.seconds, 1),
         "first": first,
         "last": last,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from unbelief.beliefs.bank import BeliefBank
 from unbelief.models.load import LoadedModel
 from unbelief.models.runner import AnswerModel
 from unbelief.objectives import BSS, Objective
+from unbelief.provenance import tensor_sha256
 from unbelief.rundir import RunFolder
 from unbelief.train.callbacks import Hooks, InterruptGuard, ProgressBar, StepHook, bar
 from unbelief.train.checkpoints import discard_incomplete, last_complete_checkpoint, step_of
@@ -150,9 +152,17 @@ class Session:
             bss.samples,
             decoding_of(bss, self.options.seed, generation),
             self.folder.beliefs(generation),
-            model_sha256=self.prepared.loaded.weights_sha256 if generation == 0 else None,
+            model_sha256=self._digest() if generation else self.prepared.loaded.weights_sha256,
             progress=self.progress,
         )
+
+    def _digest(self) -> str:
+        """Of the weights as they are now, adapter included, gathered if they were sharded."""
+        total = hashlib.sha256()
+        for name, parameter in self.prepared.model.inner.named_parameters():
+            # A copy: storage that NumPy has seen cannot be given back by a sharded model.
+            total.update(tensor_sha256({name: parameter.detach().clone()}).encode())
+        return total.hexdigest()
 
     def _supply(self, original: Original) -> BeliefSupply:
         forget = self.objective.forget
