@@ -1,0 +1,64 @@
+"""The methods page of the documentation, made from the terms' own docstrings.
+
+`python -m unbelief.objectives.page > docs/methods.md`; a test keeps the page up to date.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import MISSING, Field, fields
+from typing import Any
+
+from unbelief.objectives.base import ForgetTerm, RetainTerm, Term
+from unbelief.objectives.methods import methods, terms
+
+_INTRO = """# Methods
+
+This page is made from the code: `python -m unbelief.objectives.page > docs/methods.md`.
+
+An objective is γ · forget term + α · retain term, minimised. A method is a forget term with its
+customary surroundings; `unbelief methods NAME` shows one, `--set key=value` changes its options.
+Write your own: [add an objective](add_an_objective.md).
+"""
+
+
+def methods_page() -> str:
+    """Markdown of all methods, forget terms and retain terms."""
+    rows = [
+        f"| `{m.name}` | {m.preset.summary} | `{m.term.__name__}` "
+        f"| {m.preset.retain or 'none'} | {m.preset.forget_weight:g} |"
+        for m in methods().values()
+    ]
+    table = "| method | what | forget term | retain term | γ |\n|---|---|---|---|---|\n"
+    parts = [_INTRO, "## By name\n\n" + table + "\n".join(rows) + "\n"]
+    for title, base in (("Forget terms", ForgetTerm), ("Retain terms", RetainTerm)):
+        parts.append(f"## {title}\n")
+        chosen = sorted((t for t in terms().values() if issubclass(t, base)), key=lambda t: t.name)
+        parts += [_section(term) for term in chosen]
+    return "\n".join(parts)
+
+
+def _section(term: type[Term]) -> str:
+    text = inspect.cleandoc(term.__doc__ or "").partition("\nAttributes:")[0].strip()
+    # Sphinx's mathematics to the form Markdown pages show.
+    text = re.sub(r"\.\. math::\s*(.*?)(?=\n\n|\Z)", _display, text, flags=re.DOTALL)
+    text = re.sub(r":math:`([^`]*)`", r"$\1$", text)
+    options = "".join(f"\n- `{f.name}={_default(f)}`" for f in fields(term))
+    shown = f"\n\nOptions:\n{options}" if options else ""
+    return f"### `{term.name}` ({term.__name__})\n\n{text}\n\nSource: {term.source}.{shown}\n"
+
+
+def _display(match: re.Match[str]) -> str:
+    return "$$" + " ".join(match.group(1).split()) + "$$"
+
+
+def _default(field: Field[Any]) -> Any:
+    if field.default is not MISSING:
+        return field.default
+    assert field.default_factory is not MISSING
+    return field.default_factory().name
+
+
+if __name__ == "__main__":
+    print(methods_page(), end="")
