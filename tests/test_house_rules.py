@@ -46,8 +46,7 @@ MAX_LINES = 300
 LONG_FILES = {
     "beliefs/bank.py": 320,
     "data/validate.py": 329,
-    "models/head.py": 519,
-    "models/runner.py": 313,
+    "models/runner.py": 340,
     "unlearner.py": 350,
 }
 

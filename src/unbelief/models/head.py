@@ -25,91 +25,30 @@ import torch
 from torch import Tensor
 
 from unbelief.models.direct import grad_of, takes_direct_gradients
+from unbelief.models.kernel import (
+    ChunkKernel,
+    HeadWeights,
+    LogitMap,
+    Raw,
+    TokenInputs,
+    concatenate,
+    cut,
+    stats_of,
+)
 from unbelief.models.stats import AnswerStats, Needs
 
+__all__ = [
+    "HeadJob",
+    "HeadWeights",
+    "LogitMap",
+    "TokenInputs",
+    "answer_loss",
+    "answer_spans",
+    "answer_stats",
+    "chunk_rows",
+]
+
 CHUNK_BYTES = 64 * 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class LogitMap:
-    """What a model does to `W h + b` before the softmax.
-
-    Attributes:
-        scale: Multiplier (Granite divides by `logits_scaling`, Cohere multiplies by `logit_scale`).
-        softcap: c in c·tanh(z / c) (Gemma), or None.
-    """
-
-    scale: float = 1.0
-    softcap: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class HeadWeights:
-    """Output embedding (V, d), optional bias (V,) and the map applied to their result."""
-
-    weight: Tensor
-    bias: Tensor | None = None
-    map: LogitMap = LogitMap()
-
-
-@dataclass(frozen=True, slots=True)
-class TokenInputs:
-    """Per-token inputs of the head that are not hidden states. T tokens of A answers.
-
-    Attributes:
-        target: (T,) ids of the scored tokens.
-        segment: (T,) answer of each token, contiguous and not decreasing.
-        n_answers: A.
-        weight: (T,) token weights.
-        temperature: Logits are divided by this before the softmax.
-        ref_logp: (T,) log-probabilities under the original model.
-        ref_topk_ids: (T, k) the original model's beliefs.
-        ref_topk_logp: (T, k) their log-probabilities under the original model.
-    """
-
-    target: Tensor
-    segment: Tensor
-    n_answers: int
-    weight: Tensor
-    temperature: float = 1.0
-    ref_logp: Tensor | None = None
-    ref_topk_ids: Tensor | None = None
-    ref_topk_logp: Tensor | None = None
-
-    def slice(self, start: int, stop: int, first: int, last: int) -> TokenInputs:
-        """Tokens start..stop, which are the answers first..last (exclusive)."""
-
-        def cut(t: Tensor | None) -> Tensor | None:
-            return None if t is None else t[start:stop]
-
-        return TokenInputs(
-            self.target[start:stop],
-            self.segment[start:stop] - first,
-            last - first,
-            self.weight[start:stop],
-            self.temperature,
-            cut(self.ref_logp),
-            cut(self.ref_topk_ids),
-            cut(self.ref_topk_logp),
-        )
-
-
-@dataclass(slots=True)
-class Raw:
-    """Leaves of the small graph an objective is differentiated through. T tokens."""
-
-    z_target: Tensor
-    lse: Tensor
-    z_top: Tensor | None
-    kl: Tensor | None
-    top_ids: Tensor | None
-    hit: Tensor
-    square_mass: Tensor | None
-
-    def leaves(self) -> list[Tensor]:
-        """The tensors to differentiate by, in a fixed order."""
-        return [t for t in (self.z_target, self.lse, self.z_top, self.kl) if t is not None]
-
 
 LossOfStats = Callable[[AnswerStats], Tensor]
 
@@ -135,170 +74,6 @@ def answer_spans(segment: Tensor, n_answers: int, chunk: int) -> list[tuple[int,
 def chunk_rows(vocabulary: int, chunk_bytes: int | None = None) -> int:
     """Rows of fp32 logits that fit a chunk."""
     return max(16, (chunk_bytes or CHUNK_BYTES) // (4 * vocabulary))
-
-
-class ChunkKernel:
-    """Forward and backward of the output embedding on a few rows, in buffers used again.
-
-    Args:
-        head: Output embedding of the current model.
-        needs: Which statistics to compute.
-        dtype: Dtype of the matrix products (statistics are always fp32).
-        ref_head: Output embedding of the original model, where a divergence is needed.
-    """
-
-    def __init__(
-        self,
-        head: HeadWeights,
-        needs: Needs,
-        dtype: torch.dtype,
-        ref_head: HeadWeights | None = None,
-    ):
-        self.needs, self.dtype = needs, dtype
-        self.head, self.ref_head = head, ref_head
-        self.weight = head.weight.detach().to(dtype)
-        self.ref_weight = None if ref_head is None else ref_head.weight.detach().to(dtype)
-        self._buffers: dict[str, Tensor] = {}
-
-    def forward(self, hidden: Tensor, tokens: TokenInputs, ref_hidden: Tensor | None = None) -> Raw:
-        """Statistics of one chunk; leaves π and what backward needs in the buffers."""
-        z = self._logits("z", hidden, self.weight, self.head, tokens.temperature)
-        top_ids, z_top = self._beliefs(z, tokens)
-        z_target = z.gather(1, tokens.target[:, None]).squeeze(1)
-        z_max, argmax = z.max(dim=1)
-        log_ratio = self._log_ratio(z, ref_hidden, tokens.temperature)
-        if self.head.map.softcap is not None:
-            self._keep("capped", z)
-        torch.softmax(z, dim=1, out=z)
-        # log Σ exp z = z_max - log π_max, and π_max >= 1/V never underflows.
-        lse = z_max - z.gather(1, argmax[:, None]).squeeze(1).log()
-        square = torch.linalg.vector_norm(z, dim=1).square() if self.needs.diagnostics else None
-        kl = None if log_ratio is None else self._divergence(z, log_ratio, lse)
-        return Raw(z_target, lse, z_top, kl, top_ids, argmax == tokens.target, square)
-
-    def backward(self, tokens: TokenInputs, raw: Raw, grads: Sequence[Tensor | None]) -> Tensor:
-        """dL/d(W h + b) of the chunk just computed, formed in the buffer of π."""
-        by_name = dict(zip(self._leaf_names(raw), grads, strict=True))
-        pi = self._buffers["z"][: len(tokens.target)]
-        g_lse, g_kl = by_name["lse"], by_name.get("kl")
-        dz_kl = None if g_kl is None else self._divergence_grad(pi, raw, g_kl)
-        pi.mul_(torch.zeros_like(raw.lse)[:, None] if g_lse is None else g_lse[:, None])
-        if by_name["z_target"] is not None:
-            pi.scatter_add_(1, tokens.target[:, None], by_name["z_target"][:, None])
-        if raw.top_ids is not None and by_name["z_top"] is not None:
-            pi.scatter_add_(1, raw.top_ids, by_name["z_top"])
-        if dz_kl is not None:
-            pi.add_(dz_kl)
-        scale = self.head.map.scale / tokens.temperature
-        if self.head.map.softcap is not None:
-            capped = self._buffers["capped"][: len(pi)].mul_(
-                tokens.temperature / self.head.map.softcap
-            )
-            pi.mul_(capped.square_().neg_().add_(1.0))  # d/dz c·tanh(z/c) = 1 - tanh²
-        return pi if scale == 1.0 else pi.mul_(scale)
-
-    def grad_hidden(self, dz: Tensor) -> Tensor:
-        """dL/dh = dL/dz · W."""
-        return dz.to(self.dtype) @ self.weight
-
-    def add_grad_weight(self, total: Tensor, dz: Tensor, hidden: Tensor) -> None:
-        """Total += (dL/dz)ᵀ h, summed in fp32."""
-        if dz.is_cuda and self.dtype in (torch.bfloat16, torch.float16):
-            # fp32 accumulation inside and outside the product, tensor cores for the product.
-            product: Any = torch.mm
-            total.add_(product(dz.to(self.dtype).t(), hidden, out_dtype=torch.float32))
-        else:
-            total.addmm_(dz.t(), hidden.float())
-
-    def _leaf_names(self, raw: Raw) -> list[str]:
-        named = {"z_target": raw.z_target, "lse": raw.lse, "z_top": raw.z_top, "kl": raw.kl}
-        return [name for name, tensor in named.items() if tensor is not None]
-
-    def _buffer(self, name: str, rows: int, device: torch.device) -> Tensor:
-        have = self._buffers.get(name)
-        if have is None or len(have) < rows:
-            have = torch.empty(rows, self.weight.shape[0], dtype=torch.float32, device=device)
-            self._buffers[name] = have
-        return have[:rows]
-
-    def _keep(self, name: str, values: Tensor) -> None:
-        self._buffer(name, len(values), values.device).copy_(values)
-
-    def _logits(
-        self, name: str, hidden: Tensor, weight: Tensor, head: HeadWeights, temperature: float
-    ) -> Tensor:
-        z = self._buffer(name, len(hidden), hidden.device)
-        if self.dtype == torch.float32:
-            torch.mm(hidden.float(), weight.t(), out=z)
-        else:
-            z.copy_(hidden.to(self.dtype) @ weight.t())
-        if head.bias is not None:
-            z.add_(head.bias.detach())
-        if head.map.scale != 1.0:
-            z.mul_(head.map.scale)
-        if head.map.softcap is not None:
-            z.div_(head.map.softcap).tanh_().mul_(head.map.softcap)
-        return z if temperature == 1.0 else z.div_(temperature)
-
-    def _beliefs(self, z: Tensor, tokens: TokenInputs) -> tuple[Tensor | None, Tensor | None]:
-        if not self.needs.top_k:
-            return None, None
-        if self.needs.beliefs_from == "reference":
-            if tokens.ref_topk_ids is None:
-                raise ValueError("beliefs of the original model were asked for but not given")
-            return tokens.ref_topk_ids, z.gather(1, tokens.ref_topk_ids)
-        values, ids = z.topk(min(self.needs.top_k, z.shape[1]), dim=1)
-        return ids, values
-
-    def _log_ratio(self, z: Tensor, ref_hidden: Tensor | None, temperature: float) -> Tensor | None:
-        """Z - log π_o in a buffer (log π / π_o up to the log-sum-exp of z)."""
-        if self.needs.kl is None:
-            return None
-        if ref_hidden is None or self.ref_head is None or self.ref_weight is None:
-            raise ValueError("a divergence needs the original model's hidden states")
-        z_o = self._logits("ref", ref_hidden, self.ref_weight, self.ref_head, temperature)
-        z_o.sub_(torch.logsumexp(z_o, dim=1, keepdim=True))
-        if self.needs.kl == "forward":
-            torch.exp(z_o, out=self._buffer("ref_pi", len(z), z.device))
-        return z_o.neg_().add_(z)
-
-    def _divergence(self, pi: Tensor, log_ratio: Tensor, lse: Tensor) -> Tensor:
-        log_ratio.sub_(lse[:, None])
-        if self.needs.kl == "forward":
-            return -torch.linalg.vecdot(self._buffers["ref_pi"][: len(pi)], log_ratio)
-        return torch.linalg.vecdot(pi, log_ratio)
-
-    def _divergence_grad(self, pi: Tensor, raw: Raw, g_kl: Tensor) -> Tensor:
-        """D KL/dz: π - π_o (forward) or π (log π/π_o - KL) (reverse)."""
-        if self.needs.kl == "forward":
-            ref_pi = self._buffers["ref_pi"][: len(pi)]
-            return ref_pi.neg_().add_(pi).mul_(g_kl[:, None])
-        assert raw.kl is not None
-        log_ratio = self._buffers["ref"][: len(pi)]
-        return log_ratio.sub_(raw.kl[:, None]).mul_(pi).mul_(g_kl[:, None])
-
-
-def stats_of(raw: Raw, tokens: TokenInputs) -> AnswerStats:
-    """Statistics an objective sees, as functions of the chunk's leaves."""
-    mass = None
-    topk_logp = None if raw.z_top is None else raw.z_top - raw.lse[:, None]
-    if topk_logp is not None:
-        chooser = topk_logp if tokens.ref_topk_logp is None else tokens.ref_topk_logp
-        mass = chooser.detach().exp().sum(dim=1)
-    return AnswerStats(
-        logp=raw.z_target - raw.lse,
-        segment=tokens.segment,
-        weight=tokens.weight,
-        n_answers=tokens.n_answers,
-        hit=raw.hit,
-        topk_ids=raw.top_ids,
-        topk_logp=topk_logp,
-        topk_mass=mass,
-        ref_topk_logp=tokens.ref_topk_logp,
-        ref_logp=tokens.ref_logp,
-        kl=raw.kl,
-        square_mass=raw.square_mass,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,13 +179,13 @@ def _run_job(
         tokens = job.tokens.slice(start, stop, first, last)
         pieces = [(i, min(i + chunk, stop)) for i in range(start, stop, chunk)]
         raws = [_piece(kernel, job, hidden, a, b) for a, b in pieces]
-        raw = raws[0] if len(raws) == 1 else _concatenate(raws)
+        raw = raws[0] if len(raws) == 1 else concatenate(raws)
         loss, leaf_grads = _differentiate(raw, tokens, job.loss)
         total += loss
         for a, b in pieces:
             if len(pieces) > 1:  # the buffers hold the last piece: compute this one again
                 _piece(kernel, job, hidden, a, b)
-            part = _cut_raw(raw, a - start, b - start)
+            part = cut(raw, a - start, b - start)
             part_grads = [None if g is None else g[a - start : b - start] for g in leaf_grads]
             dz = kernel.backward(_piece_tokens(job.tokens, a, b), part, part_grads)
             if grads.hidden is not None:
@@ -429,22 +204,6 @@ def _piece_tokens(tokens: TokenInputs, start: int, stop: int) -> TokenInputs:
 def _piece(kernel: ChunkKernel, job: HeadJob, hidden: Tensor, start: int, stop: int) -> Raw:
     ref = None if job.ref_hidden is None else job.ref_hidden[start:stop]
     return kernel.forward(hidden[start:stop], _piece_tokens(job.tokens, start, stop), ref)
-
-
-def _concatenate(raws: Sequence[Raw]) -> Raw:
-    def cat(name: str) -> Any:
-        parts = [getattr(raw, name) for raw in raws]
-        return None if parts[0] is None else torch.cat(parts)
-
-    return Raw(*(cat(name) for name in Raw.__slots__))
-
-
-def _cut_raw(raw: Raw, start: int, stop: int) -> Raw:
-    def cut(name: str) -> Any:
-        value = getattr(raw, name)
-        return None if value is None else value[start:stop]
-
-    return Raw(*(cut(name) for name in Raw.__slots__))
 
 
 def _differentiate(
@@ -533,7 +292,7 @@ def answer_stats(
             raws.append(kernel.forward(hidden[start:stop], _piece_tokens(tokens, start, stop)))
             if entropy:
                 entropies.append(torch.special.entr(kernel._buffers["z"][: stop - start]).sum(1))
-    stats = stats_of(_concatenate(raws), tokens)
+    stats = stats_of(concatenate(raws), tokens)
     if not entropy:
         return stats
     return replace(stats, entropy=torch.cat(entropies))
