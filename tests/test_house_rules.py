@@ -45,7 +45,6 @@ MAX_LINES = 300
 # Longer files, with the length they may have at most. This list only shrinks.
 LONG_FILES = {
     "beliefs/bank.py": 320,
-    "data/validate.py": 329,
     "models/runner.py": 340,
     "unlearner.py": 350,
 }

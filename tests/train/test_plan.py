@@ -176,3 +176,13 @@ def test_long_rows_come_first_and_lengths_are_dealt_evenly() -> None:
     assert all(row == sorted(row, reverse=True) for row in lengths)
     # Dealt out in turns, the sums differ by no more than the longest row.
     assert abs(sum(lengths[0]) - sum(lengths[1])) <= max(lengths[0])
+
+
+def test_loss_selection_counts_only_the_tokens_it_keeps():
+    # Scored tokens 4 and 5, q = 0.5: int(2) + int(2.5) = 4 forget tokens; retain tokens all count.
+    forget = [Encoded("a", (1,), (2, 3, 4, 5)), Encoded("b", (1,), (2, 3, 4, 5, 6))]
+    retain = [Encoded("c", (1,), (2, 3, 4)), Encoded("d", (1,), (2, 3, 4))]
+    plan = Plan(forget=forget, retain=retain, pairs_per_step=2, epochs=1, keep_fraction=0.5)
+    counts = plan.step(0, {}).counts
+    assert counts["target"].tokens == 4
+    assert counts["retain"].tokens == 6

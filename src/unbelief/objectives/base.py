@@ -114,6 +114,11 @@ class WeightedTerm:
         )
 
 
+def kept_tokens(length: int, fraction: float) -> int:
+    """int(q·n) tokens, at least one; all of them at q = 1."""
+    return length if fraction == 1 else max(1, int(fraction * length))
+
+
 @dataclass(frozen=True)
 class Counts:
     """What a whole optimiser step holds, over all processes and micro-batches.
@@ -213,7 +218,7 @@ class Objective:
 
     def kept(self, length: int) -> int:
         """How many of an answer's tokens loss selection keeps."""
-        return length if self.keep_fraction == 1 else max(1, int(self.keep_fraction * length))
+        return kept_tokens(length, self.keep_fraction)
 
     def select(self, stats: AnswerStats) -> AnswerStats:
         """Forget statistics with unselected tokens at weight 0."""

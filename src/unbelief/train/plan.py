@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from unbelief.objectives.base import Counts
+from unbelief.objectives.base import Counts, kept_tokens
 from unbelief.tokens import Encoded, Row
 
 Beliefs = Mapping[str, Sequence[tuple[int, ...]]]
@@ -44,6 +44,7 @@ class Plan:
         max_steps: Overrides `epochs` when positive.
         seed: Of the order.
         belief_weight: λ of BS-S (0 without).
+        keep_fraction: Share of a forget answer's tokens that loss selection keeps.
         rows_per_forward: Most rows in one forward of one process.
         world_size: Number of processes.
         rank: This process.
@@ -56,6 +57,7 @@ class Plan:
     max_steps: int = -1
     seed: int = 0
     belief_weight: float = 0.0
+    keep_fraction: float = 1.0
     rows_per_forward: int = 16
     world_size: int = 1
     rank: int = 0
@@ -133,7 +135,7 @@ class Plan:
             kind: Counts(
                 pairs=sum(r.kind == ("retain" if kind == "retain" else "target") for r in rows),
                 weight=sum(r.weight for r in rows if r.kind == kind),
-                tokens=sum(r.n_scored for r in rows if r.kind == kind),
+                tokens=sum(self._counted(r) for r in rows if r.kind == kind),
             )
             for kind in ("target", "belief", "retain")
         }
@@ -146,6 +148,10 @@ class Plan:
             dealt[self.rank][i] + _idle(rows, dealt[self.rank][i], [own[i] for own in dealt])
             for i in range(n_micro)
         )
+
+    def _counted(self, row: Row) -> int:
+        fraction = 1.0 if row.kind == "retain" else self.keep_fraction
+        return kept_tokens(row.n_scored, fraction)
 
     def _order(self, name: str, epoch: int, n: int) -> np.ndarray:
         key = (name, epoch)

@@ -128,6 +128,7 @@ class Session:
             max_steps=self.options.max_steps,
             seed=self.options.seed,
             belief_weight=forget.weight if isinstance(forget, BSS) else 0.0,
+            keep_fraction=self.objective.keep_fraction,
             rows_per_forward=2 * per_device,
             world_size=size,
             rank=rank,
