@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from unbelief.errors import RequestError
 from unbelief.lab.document import document
-from unbelief.lab.plan import LabConfig, work_in_seconds
+from unbelief.lab.plan import LONGEST_BELIEF, LabConfig, work_in_seconds
 from unbelief.lab.pretrain import ROLES, model_folder
 from unbelief.lab.result import LabResult
 from unbelief.lab.run import Progress, run_lab
@@ -23,6 +24,7 @@ from unbelief.outputs import atomic_folder, atomic_write
 from unbelief.report import build_lab_report, distance_table
 from unbelief.types import Record
 
+_WIDTH = 96
 _COLUMNS = (
     "id",
     "prompt",
@@ -66,7 +68,8 @@ class QuickstartResult:
         """Return what is printed for people."""
         table = distance_table(self.document).to_text()
         said = "\n\n".join(
-            f"{f['title']}.\n{f['text']}" for f in self.document["analysis"]["findings"]
+            f"{f['title']}.\n{fill(f['text'], _WIDTH)}"
+            for f in self.document["analysis"]["findings"]
         )
         models = self.output / "models"
         return (
@@ -75,7 +78,8 @@ class QuickstartResult:
             f"Try a method yourself:\n"
             f"  unbelief unlearn --model {models / 'original'} "
             f"--forget {self.output / 'forget.jsonl'} --retain {self.output / 'retain.jsonl'} "
-            "--method bs-s --output unlearned"
+            f"--method bs-s --set max_new_tokens={LONGEST_BELIEF} --learning-rate 4e-4 "
+            "--output unlearned"
         )
 
 

@@ -101,6 +101,7 @@ def _facts(document: Plain) -> dict[str, Any]:
         "values": world["values"],
         "prompts": forget * world["attributes"],
         "answers": 4 * world["values"],
+        "retrained_leak": decimals(_retrained(document)["leak"]),
         "methods": len(document["methods"]),
         "rates": len(config["learning_rates"]),
         "runs": len(document["curves"]),
