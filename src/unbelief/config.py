@@ -6,6 +6,7 @@ the file beats the method's preset, and the resolved configuration is what a run
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -59,55 +60,104 @@ def resolve(
     Raises:
         RequestError: An unknown field, or a value out of range; says which and where.
     """
-    values: dict[str, Any] = _read(file) if file is not None else {}
-    origin = {name: f"{file}: {name}" for name in values}
+    values, origin = read_yaml(file) if file is not None else ({}, {})
     given = {name: value for name, value in flags.items() if value is not None}
     values |= given
     origin |= {name: "--" + name.replace("_", "-") for name in given}
-    options = dict(values.get("options") or {})
+    nested = {name: _mapping(values, name, origin) for name in _NESTED}
     for name, value in settings.items():
-        if name in RunConfig.model_fields and name not in ("options", "columns"):
-            values[name] = value
+        key = f"--set {name}"
+        if name in _NESTED:
+            raise RequestError(
+                f"{name} is not one value", where=key, remedy=f"for example {_NESTED[name]}"
+            )
+        if name in RunConfig.model_fields:
+            if name in given:
+                raise RequestError(
+                    f"{name} is given twice, by {origin[name]} and by {key}",
+                    where=key,
+                    remedy="give it once",
+                )
+            values[name], origin[name] = value, key
         elif name.startswith("columns."):
-            values.setdefault("columns", {})[name.removeprefix("columns.")] = value
+            nested["columns"][name.removeprefix("columns.")] = value
         else:
-            options[name] = value
-        origin[name] = f"--set {name}"
-    values["options"] = options
+            nested["options"][name] = value
     try:
-        return RunConfig.model_validate(values)
+        return RunConfig.model_validate({**values, **nested})
     except ValidationError as error:
         raise _plain(error, origin) from None
 
 
-def _read(file: Path) -> dict[str, Any]:
+_NESTED = {"options": "--set top_k=20", "columns": "--set columns.prompt=question"}
+
+
+def _mapping(values: Mapping[str, Any], name: str, origin: Mapping[str, str]) -> dict[str, Any]:
+    value = values.get(name) or {}
+    if not isinstance(value, dict):
+        raise RequestError(
+            f"{name} is not a mapping of names to values",
+            where=origin.get(name, name),
+            remedy=f"indent its entries below `{name}:`",
+        )
+    return dict(value)
+
+
+def read_yaml(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Values of a YAML file, and the `file:line` each name comes from.
+
+    Raises:
+        RequestError: It cannot be read, is no mapping, or gives a name twice.
+    """
     import yaml
 
     try:
-        text = file.read_text(encoding="utf-8")
+        node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise RequestError(
-            f"cannot read the configuration: {error}",
+            f"cannot read the configuration: {reason}",
             where=str(file),
             remedy="name a YAML file in UTF-8",
         ) from None
-    try:
-        values = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{file}:{mark.line + 1}" if mark else str(file)
+        reason = getattr(error, "problem", None) or "unreadable"
         raise RequestError(
-            "the configuration is not valid YAML", where=where, remedy="mend the line"
+            f"the configuration is not valid YAML: {reason}", where=where, remedy="mend the line"
         ) from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict) or not all(isinstance(k, str) for k in values):
+    if node is None:
+        return {}, {}
+    if not isinstance(node, yaml.MappingNode):
         raise RequestError(
             "the configuration is not a mapping of names to values",
-            where=f"{file}:1",
+            where=f"{file}:{node.start_mark.line + 1}",
             remedy="write lines such as `learning_rate: 1e-5`",
         )
-    return {k: _number(v) for k, v in values.items()}
+    lines = _lines(node, file, "")
+    values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return {k: _number(v) for k, v in values.items()}, lines
+
+
+def _lines(node: Any, file: Path, prefix: str) -> dict[str, str]:
+    """Where every name is given; nested ones are dotted."""
+    out: dict[str, str] = {}
+    for key, value in node.value:
+        where = f"{file}:{key.start_mark.line + 1}"
+        name = f"{prefix}{key.value}"
+        if not isinstance(key.value, str) or key.tag != "tag:yaml.org,2002:str":
+            raise RequestError("a name is not text", where=where, remedy="write `name: value`")
+        if name in out:
+            raise RequestError(
+                f"{name} is given twice, here and at {out[name]}",
+                where=where,
+                remedy="give it once",
+            )
+        out[name] = where
+        if hasattr(value, "value") and value.id == "mapping":
+            out |= _lines(value, file, f"{name}.")
+    return out
 
 
 def _number(value: Any) -> Any:
@@ -122,17 +172,24 @@ def _number(value: Any) -> Any:
 
 def _plain(error: ValidationError, origin: Mapping[str, str]) -> RequestError:
     first = error.errors()[0]
-    name = str(first["loc"][0]) if first["loc"] else "configuration"
-    where = origin.get(name, name)
+    path = [str(part) for part in first["loc"]]
+    name = path[0] if path else "configuration"
+    where = origin.get(".".join(path), origin.get(name, name))
     if first["type"] == "missing":
         flag = "--" + name.replace("_", "-")
         return RequestError(f"{flag} is missing", where=name, remedy=f"give {flag}")
     if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, RunConfig.model_fields, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
         known = ", ".join(sorted(RunConfig.model_fields))
-        return RequestError(f"unknown field {name!r}", where=where, remedy=f"known: {known}")
+        return RequestError(
+            f"unknown field {name!r}",
+            where=where,
+            remedy=f"{hint}known: {known}; options of the method go below `options:`",
+        )
     got = first.get("input")
     return RequestError(
-        f"{name}={got!r}: {first['msg'][0].lower()}{first['msg'][1:]}",
+        f"{'.'.join(path)}={got!r}: {first['msg'][0].lower()}{first['msg'][1:]}",
         where=where,
         remedy=RunConfig.model_fields[name].description or "give a value of that kind",
     )
