@@ -55,6 +55,7 @@ def resolve(
     Args:
         flags: Values given as flags; None means not given.
         settings: `--set key=value`: fields of this schema, everything else goes to the method.
+            `retain` is the method's retain term here; retain data has its own flag.
         file: YAML file with fields of this schema.
 
     Raises:
@@ -71,7 +72,7 @@ def resolve(
             raise RequestError(
                 f"{name} is not one value", where=key, remedy=f"for example {_NESTED[name]}"
             )
-        if name in RunConfig.model_fields:
+        if name in RunConfig.model_fields and name != "retain":
             if name in given:
                 raise RequestError(
                     f"{name} is given twice, by {origin[name]} and by {key}",
@@ -171,8 +172,9 @@ def _number(value: Any) -> Any:
 
 
 def _plain(error: ValidationError, origin: Mapping[str, str]) -> RequestError:
-    first = error.errors()[0]
-    path = [str(part) for part in first["loc"]]
+    # An unknown name says more than what is missing: it may be the missing one, misspelt.
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    path = [str(part) for part in first["loc"]][:2]  # below options, every kind is tried in turn
     name = path[0] if path else "configuration"
     where = origin.get(".".join(path), origin.get(name, name))
     if first["type"] == "missing":

@@ -27,7 +27,6 @@ def unlearn(
     check_destination(output, overwrite)
     from unbelief import processes
     from unbelief.models.adapters import LoraOptions
-    from unbelief.objectives import build_objective
     from unbelief.rundir import RunFolder
     from unbelief.unlearner import Unlearner
 
@@ -36,9 +35,7 @@ def unlearn(
         model=config.model,
         forget=config.forget,
         retain=config.retain,
-        objective=build_objective(
-            config.method, config.options, has_retain=config.retain is not None
-        ),
+        objective=_objective(config),
         train=config.train_options(),
         lora=None if config.lora is None else LoraOptions.parse(config.lora),
         merge=config.merge,
@@ -79,6 +76,19 @@ def unlearn(
             print(f"  mean {name} per token: {first[name]:.3f} -> {last[name]:.3f} nats")
     if result.beliefs is not None:
         print(f"  belief bank: {RunFolder(output).beliefs(0)}")
+
+
+def _objective(config: Any) -> Any:
+    from unbelief.errors import RequestError
+    from unbelief.objectives import build_objective
+
+    try:
+        return build_objective(config.method, config.options, has_retain=config.retain is not None)
+    except RequestError as error:
+        if error.remedy:
+            raise
+        remedy = f"see `unbelief methods {config.method}`"
+        raise RequestError(error.message, where=error.where, remedy=remedy) from error
 
 
 def check(model: str, forget: str, retain: str | None, lora: str | None, as_json: bool) -> None:

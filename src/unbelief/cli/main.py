@@ -47,7 +47,7 @@ def unlearn(
         list[str] | None,
         typer.Option(
             "--set",
-            help="key=value: an option of the method or any other field.",
+            help="key=value: an option of the method (retain=kl is its retain term) or any field.",
             show_default=False,
         ),
     ] = None,
@@ -198,15 +198,26 @@ def _settings(given: list[str] | None) -> dict[str, str]:
 def main() -> None:
     """Run the command line; errors for people end with their own exit code."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    code = None
     try:
-        app()
+        code = app(standalone_mode=False)
     except UnbeliefError as error:
         _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _fail("stopped\n  remedy: the same command resumes", 130)
-    except Exception:
+    except Exception as error:
+        if hasattr(error, "format_message"):  # Typer's: an unknown option, a missing value
+            _fail(f"{error.format_message()}\n  remedy: see {_help_of(error)}", 2)
         traceback.print_exc()
         _fail("this is a bug in unbelief; please report the lines above", 1)
+    if code == 130:  # Typer turns Ctrl-C into this
+        _fail("stopped\n  remedy: the same command resumes", 130)
+    if isinstance(code, int):
+        sys.exit(code)
+
+
+def _help_of(error: Any) -> str:
+    context = getattr(error, "ctx", None)
+    name = context.command_path.split()[1:] if context is not None else []
+    return " ".join(["unbelief", *name, "--help"])
 
 
 def _fail(message: str, code: int) -> None:
