@@ -19,6 +19,7 @@ from tests.train.ranks import free_port, run_ranks
 from unbelief import processes
 from unbelief.errors import RequestError
 from unbelief.models.adapters import LoraOptions
+from unbelief.models.runner import AnswerModel
 from unbelief.objectives import BSS, BST, GA, KL, NLL, NPO, RMU, HiddenMatch, Objective
 
 LORA = LoraOptions(r=4, alpha=8)
@@ -103,6 +104,67 @@ def test_training_moved_the_weights(name: str) -> None:
         assert all(float(p.abs().max()) > 1e-3 for n, p in final.items() if "lora_B" in n)
     else:
         assert largest_difference(weights(loaded().model), final) > 1e-3
+
+
+class Stop:
+    """Ends a run after some step, as a failing machine would."""
+
+    every = 1
+
+    def __init__(self, step: int):
+        self._step = step
+
+    def __call__(self, step: int, model: AnswerModel) -> None:
+        if step == self._step:
+            raise RuntimeError("stopped")
+
+
+def resumed(folder: Path, model: Path, name: str, fsdp: bool) -> tuple[int | None, list[bytes]]:
+    """Where a stopped run went on, and the weights it and an undisturbed run ended with."""
+    objective, given = CASES[name]
+    options = {**given, "per_device_train_batch_size": 2, "fsdp": fsdp, "save_steps": 1}
+    with pytest.raises(RuntimeError, match="stopped"):
+        unlearner(objective, model, hooks=[Stop(4)], **options).run(folder / "stopped")
+    again = unlearner(objective, model, **options).run(folder / "stopped")
+    unlearner(objective, model, **options).run(folder / "straight")
+    files = [folder / n / "model.safetensors" for n in ("stopped", "straight")]
+    return again.resumed_from, [f.read_bytes() for f in files]
+
+
+@pytest.mark.parametrize(
+    ("name", "fsdp"),
+    [
+        ("bs-s-on-policy", True),
+        pytest.param("bs-s-on-policy", False, marks=pytest.mark.slow),
+        pytest.param("kl-lora", True, marks=pytest.mark.slow),
+    ],
+)
+def test_several_processes_resume_bit_for_bit(
+    name: str, fsdp: bool, tiny_folder: Path, tmp_path: Path
+) -> None:
+    """Adam's state, the beliefs of the third generation and the shards are all restored."""
+    for step, (stopped, straight) in run_ranks(2, resumed, tmp_path, tiny_folder, name, fsdp):
+        assert step == 3
+        assert stopped == straight
+    assert not (tmp_path / "stopped.run" / "checkpoints").exists()
+
+
+@pytest.mark.slow
+def test_accelerate_launch_runs_the_command(tiny_folder: Path, tmp_path: Path) -> None:
+    """On a CPU it starts one process whatever it is asked for; the result says how many."""
+    data = tmp_path / "forget.jsonl"
+    data.write_text('{"prompt": "Who?", "completion": "Ada."}\n')
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    arguments = ["unlearn", "--model", str(tiny_folder), "--forget", str(data), "--method", "npo"]
+    arguments += ["--max-steps", "2", "--device", "cpu", "--json", "--output", str(tmp_path / "o")]
+    done = subprocess.run(
+        [*command, "-m", "unbelief", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HOME": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["processes"] == 1
 
 
 @pytest.mark.slow
