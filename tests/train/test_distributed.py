@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 from functools import cache
@@ -17,7 +18,7 @@ from safetensors.torch import load_file
 from tests.train.common import FORGET, largest_difference, loaded, unlearner, weights
 from tests.train.ranks import free_port, run_ranks
 from unbelief import processes
-from unbelief.errors import RequestError
+from unbelief.errors import Interrupted, RequestError
 from unbelief.models.adapters import LoraOptions
 from unbelief.models.runner import AnswerModel
 from unbelief.objectives import BSS, BST, GA, KL, NLL, NPO, RMU, HiddenMatch, Objective
@@ -147,6 +148,32 @@ def test_several_processes_resume_bit_for_bit(
         assert step == 3
         assert stopped == straight
     assert not (tmp_path / "stopped.run" / "checkpoints").exists()
+
+
+class CtrlC:
+    """Presses it in one process after the second step."""
+
+    every = 1
+
+    def __call__(self, step: int, model: AnswerModel) -> None:
+        if step == 2 and processes.world()[0] == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def interrupted(folder: Path, model: Path) -> tuple[str, int | None]:
+    options = {"per_device_train_batch_size": 2, "save_steps": 100}
+    with pytest.raises(Interrupted) as caught:
+        unlearner(NPO() + NLL(), model, hooks=[CtrlC()], **options).run(folder / "out")
+    result = unlearner(NPO() + NLL(), model, **options).run(folder / "out")
+    return caught.value.message, result.resumed_from
+
+
+@pytest.mark.slow
+def test_an_interrupt_of_one_process_stops_all_after_the_same_step(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    found = run_ranks(2, interrupted, tmp_path, tiny_folder)
+    assert found == [("stopped after step 3 of 6", 3)] * 2
 
 
 @pytest.mark.slow
