@@ -4,7 +4,7 @@
 
 Every contender runs in a process of its own (peak memory is the process's own), on the same batch
 of 8 forget and 8 retain rows of TOFU-like lengths, at vocabulary 128,256, hidden 512, 8 layers.
-Contenders take turns, round after round, so that a machine that slows down slows all of them.
+The contenders are gone through several times, so that a machine that slows down slows all of them.
 """
 
 from __future__ import annotations
@@ -285,31 +285,30 @@ def worker(name: str, args: argparse.Namespace) -> None:
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Rounds of one step per contender; each process is alive only for its own turn's memory."""
-    flags = [
-        f"--{k}={getattr(args, k)}"
-        for k in ("vocabulary", "hidden", "intermediate", "layers", "dtype", "device", "threads")
-    ]
+    """Several passes over all contenders; only one process is alive at a time."""
+    names = ("vocabulary", "hidden", "intermediate", "layers", "dtype", "device", "threads")
+    flags = [f"--{k}={getattr(args, k)}" for k in names]
     found: dict[str, dict[str, list[float]]] = {}
-    workers = {}
-    for name in args.contenders:
-        workers[name] = subprocess.Popen(
-            [sys.executable, __file__, "--worker", name, *flags],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        _read(workers[name])
-    for turn in range(args.rounds + 1):
-        for name, process in workers.items():
-            process.stdin.write("go\n")
-            process.stdin.flush()
-            result = json.loads(_read(process))
-            if turn:  # the first round warms up
-                for key, value in result.items():
-                    found.setdefault(name, {}).setdefault(key, []).append(value)
-    for process in workers.values():
-        process.communicate("stop\n")
+    for _ in range(args.passes):
+        for name in args.contenders:
+            process = subprocess.Popen(
+                [sys.executable, "-W", "ignore", __file__, "--worker", name, *flags],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            _read(process)
+            for turn in range(args.rounds + 1):
+                assert process.stdin is not None
+                process.stdin.write("go\n")
+                process.stdin.flush()
+                result = json.loads(_read(process))
+                if turn:  # the first step warms up
+                    for key, value in result.items():
+                        found.setdefault(name, {}).setdefault(key, []).append(value)
+            process.communicate("stop\n")
+            seconds = statistics.median(found[name]["seconds"])
+            print(f"{name}: {seconds:.2f} s", file=sys.stderr, flush=True)
     return {
         name: {
             "seconds": statistics.median(v["seconds"]),
@@ -354,7 +353,8 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3, help="counted steps per pass")
+    parser.add_argument("--passes", type=int, default=2)
     parser.add_argument("--contenders", nargs="*", default=list(CONTENDERS))
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--output", default="bench/results/answer_head.json")

@@ -21,18 +21,18 @@ from typing import Any
 
 # Learning rate, epochs and options per method; searched by hand on this model, once.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "ga": {"lr": 1e-4, "epochs": 2},
-    "graddiff": {"lr": 1e-4, "epochs": 5},
-    "graddiff-control": {"lr": 1e-4, "epochs": 5},
-    "npo": {"lr": 3e-4, "epochs": 5},
-    "simnpo": {"lr": 3e-4, "epochs": 5, "forget_weight": 1.0},
-    "wga": {"lr": 3e-4, "epochs": 5},
-    "tnpo": {"lr": 3e-4, "epochs": 5},
-    "wtnpo": {"lr": 3e-4, "epochs": 5},
-    "rmu": {"lr": 5e-4, "epochs": 5, "layer": 2, "steering": 20.0},
-    "bs-t": {"lr": 1e-4, "epochs": 5},
-    "bs-s": {"lr": 1e-4, "epochs": 5},
-    "bs-s-on-policy": {"lr": 1e-4, "epochs": 5},
+    "ga": {"lr": 3e-4, "epochs": 2},
+    "graddiff": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.06},
+    "graddiff-control": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.048},
+    "npo": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.01},
+    "simnpo": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.5},
+    "wga": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.15},
+    "tnpo": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.15},
+    "wtnpo": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.15},
+    "rmu": {"lr": 5e-4, "epochs": 6, "layer": 2, "steering": 5.0, "forget_weight": 0.1},
+    "bs-t": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.06},
+    "bs-s": {"lr": 1e-3, "epochs": 5, "forget_weight": 0.06},
+    "bs-s-on-policy": {"lr": 1e-3, "epochs": 5, "forget_weight": 0.06},
 }
 
 
@@ -89,20 +89,15 @@ def unlearn(method: str, args: argparse.Namespace, folder: Path) -> float:
 def table(rows: dict[str, dict[str, Any]]) -> str:
     """Markdown table of all results so far."""
     lines = [
-        "| model | lr | epochs | forget ES | forget recited | retain ES | retain recited | s |",
-        "|---|---|---|---|---|---|---|---|",
+        "| model | options | forget ES | forget recited | retain ES | retain recited | seconds |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, r in rows.items():
-        setting = SETTINGS.get(name, {})
-        lines.append(
-            f"| {name} | {setting.get('lr', '')} | {setting.get('epochs', '')} "
-            f"| {r['forget_es']:.3f} | {r['forget_recited']} / {r['forget_n']} "
-            f"| {r['retain_es']:.3f} | {r['retain_recited']} / {r['retain_n']} "
-            f"| {r.get('seconds', 0) or '':.0f} |"
-            if r.get("seconds")
-            else f"| {name} | | | {r['forget_es']:.3f} | {r['forget_recited']} / {r['forget_n']} "
-            f"| {r['retain_es']:.3f} | {r['retain_recited']} / {r['retain_n']} | |"
-        )
+        options = ", ".join(f"{k} {v:g}" for k, v in SETTINGS.get(name, {}).items())
+        seconds = f"{r['seconds']:.0f}" if "seconds" in r else ""
+        forget = f"{r['forget_es']:.3f} | {r['forget_recited']} / {r['forget_n']}"
+        retain = f"{r['retain_es']:.3f} | {r['retain_recited']} / {r['retain_n']}"
+        lines.append(f"| {name} | {options} | {forget} | {retain} | {seconds} |")
     return "\n".join(lines)
 
 

@@ -143,7 +143,8 @@ class Plan:
 
     def _dealt(self, rows: Sequence[Row]) -> tuple[tuple[Row, ...], ...]:
         n_micro = math.ceil(math.ceil(len(rows) / self.world_size) / self.rows_per_forward)
-        dealt = [_split(rows[rank :: self.world_size], n_micro) for rank in range(self.world_size)]
+        size, world = self.rows_per_forward, self.world_size
+        dealt = [_split(rows[rank::world], n_micro, size) for rank in range(world)]
         return tuple(
             dealt[self.rank][i] + _idle(rows, dealt[self.rank][i], [own[i] for own in dealt])
             for i in range(n_micro)
@@ -161,9 +162,9 @@ class Plan:
         return self._orders[key]
 
 
-def _split(rows: Sequence[Row], n: int) -> list[tuple[Row, ...]]:
-    parts = np.array_split(np.arange(len(rows)), n)
-    return [tuple(rows[i] for i in part.tolist()) for part in parts]
+def _split(rows: Sequence[Row], n: int, size: int) -> list[tuple[Row, ...]]:
+    # Full ones first, so that the peak does not depend on how many rows a step has.
+    return [tuple(rows[i * size : (i + 1) * size]) for i in range(n)]
 
 
 def _idle(
