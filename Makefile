@@ -3,7 +3,7 @@
 # make test-slow    the slow ones
 # make lint types   style and annotations
 # make docs         check the documentation: links, examples
-# make bench        speed and memory, against the numbers in bench/
+# make bench        speed and memory; with MODEL=folder FORGET=file also the belief sampler
 # make clean        remove what the targets above made, the environment included
 #
 # Variables: PYTHON (3.11 or newer), VENV, WORKERS (of pytest), QUICKSTART (its folder),
@@ -55,7 +55,8 @@ docs: $(STAMP)
 	$(BIN)/python -m pytest tests/test_docs.py
 
 bench: $(STAMP)
-	$(foreach file,$(filter-out bench/_%,$(sort $(wildcard bench/*.py))),$(BIN)/python $(file) && ) true
+	$(BIN)/python bench/answer_head.py
+	$(if $(MODEL),$(BIN)/python bench/sampling.py --model $(MODEL) --data $(FORGET))
 
 clean:
 	test ! -e $(STAMP) || rm -rf $(VENV)
