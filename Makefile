@@ -1,6 +1,7 @@
 # make quickstart   install (first time) and run the whole story on a tiny generated world
 # make test         the tests, without the slow ones
 # make test-slow    the slow ones
+# make test-floor   the tests on the oldest Transformers that is supported
 # make lint types   style and annotations
 # make docs         check the documentation: links, examples
 # make bench        speed and memory; with MODEL=folder FORGET=file also the belief sampler
@@ -20,7 +21,7 @@ STAMP := $(VENV)/.stamp
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow lint types docs bench clean
+.PHONY: help install quickstart test test-slow test-floor lint types docs bench clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p; /^$$/q' Makefile
@@ -43,6 +44,16 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "slow and not gpu"
+
+# Only what Transformers pins is older; everything else is as in constraints.txt.
+FLOOR := $(VENV)/floor
+$(FLOOR)/.stamp: $(STAMP)
+	$(BIN)/pip install --quiet --upgrade --target $(FLOOR) huggingface_hub==1.33.0
+	$(BIN)/pip install --quiet --no-deps --target $(FLOOR) transformers==5.16.1
+	@touch $@
+
+test-floor: $(FLOOR)/.stamp
+	PYTHONPATH=$(abspath $(FLOOR)) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
