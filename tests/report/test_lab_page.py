@@ -73,6 +73,11 @@ def test_text_of_others_is_escaped(page):
     assert "Ada &lt;b&gt;Orn&lt;/b&gt;" in page and "<b>Orn" not in page
 
 
+def test_no_object_shows_its_address(page):
+    # `facts.values` in a template is the dictionary's method, not its entry.
+    assert " at 0x" not in page and "built-in" not in page
+
+
 def test_ids_are_unique_and_what_is_referred_to_exists(page):
     attributes = [a for _, a in Page(page).tags]
     ids = [a["id"] for a in attributes if "id" in a]
