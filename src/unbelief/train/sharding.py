@@ -96,7 +96,7 @@ class ShardedTrainer(UnlearnTrainer):
 
         self.accelerator.prepare_model = without_wrapping
 
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Every process writes its part."""
         assert output_dir is not None and isinstance(self.model, nn.Module)
         dcp.save(_tensors(self.model), checkpoint_id=Path(output_dir) / "weights")

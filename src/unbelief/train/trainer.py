@@ -157,8 +157,8 @@ class UnlearnTrainer(Trainer):
             mark_complete(self._checkpoint())
         processes.wait()
 
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """Write what is trained; everything else is as in the original."""
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write what is trained; every process comes here, whatever the version of Transformers."""
         assert output_dir is not None and isinstance(self.model, nn.Module)
         if processes.is_main():
             save_weights(self.model, Path(output_dir))
