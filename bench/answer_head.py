@@ -56,7 +56,10 @@ def make_model(args: argparse.Namespace) -> Any:
 
 
 def make_rows(vocabulary: int) -> list[Any]:
-    """Rows with TOFU's lengths: prompts 12-35 tokens, answers 15-90, half forget, half retain."""
+    """Rows with TOFU's lengths under Llama-3's tokenizer and chat template, half of them forget.
+
+    Prompts have about 65 tokens (system prompt and template included), answers about 45.
+    """
     import numpy as np
 
     from unbelief.tokens import Row
@@ -64,8 +67,8 @@ def make_rows(vocabulary: int) -> list[Any]:
     random = np.random.default_rng(0)
     rows = []
     for i in range(2 * ROWS):
-        prompt = tuple(random.integers(0, vocabulary, random.integers(12, 36)).tolist())
-        length = int(np.clip(random.normal(48, 18), 15, 90))
+        prompt = tuple(random.integers(0, vocabulary, random.integers(55, 76)).tolist())
+        length = int(np.clip(random.normal(45, 18), 12, 90))
         answer = tuple(random.integers(0, vocabulary, length).tolist())
         rows.append(Row(f"{i}", "target" if i < ROWS else "retain", prompt, answer))
     return rows

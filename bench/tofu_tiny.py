@@ -21,7 +21,7 @@ from typing import Any
 
 # Learning rate, epochs and options per method; searched by hand on this model, once.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "ga": {"lr": 3e-4, "epochs": 2},
+    "ga": {"lr": 2e-4, "epochs": 2},
     "graddiff": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.06},
     "graddiff-control": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.048},
     "npo": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.01},
@@ -29,10 +29,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "wga": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.15},
     "tnpo": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.15},
     "wtnpo": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.15},
-    "rmu": {"lr": 5e-4, "epochs": 6, "layer": 2, "steering": 5.0, "forget_weight": 0.1},
+    "rmu": {"lr": 5e-4, "epochs": 6, "layer": 2, "steering": 5.0, "forget_weight": 0.4},
     "bs-t": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.06},
-    "bs-s": {"lr": 1e-3, "epochs": 5, "forget_weight": 0.06},
-    "bs-s-on-policy": {"lr": 1e-3, "epochs": 5, "forget_weight": 0.06},
+    "bs-s": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.1},
+    "bs-s-on-policy": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.1},
 }
 
 
