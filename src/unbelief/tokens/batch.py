@@ -26,6 +26,7 @@ class Row:
         prompt_ids: Context, not scored.
         answer_ids: Scored tokens.
         weight: ω, the share of this row within its forget pair (1 for retain rows).
+        hidden: Prompt positions that nothing attends to (see `Encoded.hidden`).
     """
 
     key: str
@@ -33,6 +34,7 @@ class Row:
     prompt_ids: tuple[int, ...]
     answer_ids: tuple[int, ...]
     weight: float = 1.0
+    hidden: tuple[int, ...] = ()
 
     @property
     def length(self) -> int:

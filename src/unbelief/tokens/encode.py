@@ -31,12 +31,15 @@ class Encoded:
         prompt_ids: Context; never scored. May be empty for plain documents.
         answer_ids: Scored tokens, including the end token when the encoder adds one.
         truncated: True when `max_length` cut the answer (it then has no end token).
+        hidden: Prompt positions that nothing may attend to; empty but for conventions that
+            reproduce another project's attention mask.
     """
 
     record_id: str
     prompt_ids: tuple[int, ...]
     answer_ids: tuple[int, ...]
     truncated: bool = False
+    hidden: tuple[int, ...] = ()
 
 
 class Encoder:

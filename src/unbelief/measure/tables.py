@@ -1,0 +1,121 @@
+"""What a model said about examples, as frozen records: nothing here knows a model.
+
+An `Example` joins a record with everything that was measured on it; scores are functions of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from unbelief.beliefs.decoding import Decoding
+from unbelief.types import Record
+
+PromptKind = Literal["own", "paraphrased"]
+"""Which question was asked: the record's prompt or its `paraphrased_prompt`."""
+AnswerKind = Literal["answer", "paraphrase", "perturbed", "choice"]
+"""Which text was scored: the record's answer, or one of its paraphrases, perturbed answers or
+choices."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerNeed:
+    """Teacher-forced statistics of every text of one kind, after one kind of prompt."""
+
+    answer: AnswerKind = "answer"
+    prompt: PromptKind = "own"
+
+
+@dataclass(frozen=True, slots=True)
+class TextNeed:
+    """Answers the model gives by itself.
+
+    Attributes:
+        decoding: How it is asked.
+        samples: Answers per prompt.
+        prompt: Which prompt.
+        prefix: Put at the start of the model's own turn (it continues from there).
+    """
+
+    decoding: Decoding
+    samples: int = 1
+    prompt: PromptKind = "own"
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GradientNeed:
+    """Norm of the gradient of the answer's mean loss by all parameters; ‖·‖ per tensor, averaged.
+
+    Attributes:
+        order: p of the norm.
+    """
+
+    order: float = 2.0
+
+
+Need = AnswerNeed | TextNeed | GradientNeed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerMeasurement:
+    """Teacher-forced statistics of one answer given one prompt. n tokens.
+
+    Attributes:
+        token_ids: (n,) the scored tokens, end token included where one is scored.
+        logp: (n,) float32 log-probability of each token, nats. NaN where the model gave NaN.
+        hit: (n,) bool, whether it was the most probable token.
+        entropy: (n,) float32 −Σ_v π(v) ln π(v), nats: minus the mean of ln π under π.
+        variance: (n,) float32 variance of ln π(v) under π, nats².
+        has_end: Whether the last token is the end token that the encoder added.
+        truncated: Whether the length limit cut the answer.
+    """
+
+    token_ids: np.ndarray
+    logp: np.ndarray
+    hit: np.ndarray
+    entropy: np.ndarray
+    variance: np.ndarray
+    has_end: bool
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextMeasurement:
+    """One answer the model gave by itself.
+
+    Attributes:
+        token_ids: As decoded, the end token included when it came.
+        text: The same without special tokens.
+        log_prob: Summed log-probability at temperature 1, nats.
+        finished: False when the length limit cut it.
+    """
+
+    token_ids: tuple[int, ...]
+    text: str
+    log_prob: float
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A record and what one model said about it.
+
+    Attributes:
+        record: The record; its texts are the truth that answers are compared with.
+        answers: Per need the measured texts, in the record's order.
+        texts: Per need the answers given, in sample order.
+        gradients: Per need the gradient norm.
+        unmeasured: Per need that could not be measured, the reason in words.
+        reference: The same example as another model sees it (for attacks that compare two models).
+    """
+
+    record: Record
+    answers: Mapping[AnswerNeed, tuple[AnswerMeasurement, ...]] = field(default_factory=dict)
+    texts: Mapping[TextNeed, tuple[TextMeasurement, ...]] = field(default_factory=dict)
+    gradients: Mapping[GradientNeed, float] = field(default_factory=dict)
+    unmeasured: Mapping[Need, str] = field(default_factory=dict)
+    reference: Example | None = None
