@@ -1,0 +1,1 @@
+"""Benchmarks: item sets and the lines of their results."""
