@@ -82,6 +82,7 @@ def test_a_step_has_the_same_gradients_either_way(family):
 
     def gradients(direct: bool) -> dict[str, torch.Tensor]:
         model = AnswerModel(copy.deepcopy(tiny_model(family)))
+        model.part_tokens = 60  # rows have 8 to 23 tokens
         objective = BST(top_k=5) + NLL()
         cache = ReferenceCache(objective.forget.needs)
         loss = StepLoss(model, objective, cache, None, Tally())
@@ -96,3 +97,14 @@ def test_a_step_has_the_same_gradients_either_way(family):
     assert ours.keys() == autograd.keys()
     for name, gradient in autograd.items():
         torch.testing.assert_close(ours[name], gradient, atol=1e-6, rtol=1e-4, msg=name)
+
+
+def test_parts_are_filled_up_to_their_tokens_with_padding():
+    model = AnswerModel(tiny_model("llama"))
+    model.part_tokens = 20
+    rows = [Row(str(n), "target", (5,) * (n - 1), (6,)) for n in (4, 9, 30, 10, 5)]
+    with model.direct(True):
+        parts = model.parts(rows)
+    # 30 > 20 stays alone; 10 + 9 is padded to 2 x 10 = 20; 5 + 4 to 2 x 5 = 10.
+    assert [[r.length for r in part] for part in parts] == [[30], [10, 9], [5, 4]]
+    assert model.parts(rows) == [rows]
