@@ -1,0 +1,195 @@
+"""What an audit found, as one JSON document: written by the audit, read by every report.
+
+`AuditDocument.model_json_schema()` is the published schema. Anything may be absent for a stated
+reason; nothing has a default that could be read as a finding.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+SCHEMA = "unbelief.audit"
+VERSION = 1
+
+Role = Literal["unlearned", "original", "retrained"]
+Flag = Literal["leaked", "rephrased", "collapsed", "refused", "forgotten", "undecided"]
+"""What a response shows. `leaked`: the fact is there and classical metrics see it. `rephrased`: the
+fact is there and they do not (spurious unlearning). `collapsed`: repetition or no words. `refused`:
+the model declines. `forgotten`: fluent and without the fact. `undecided`: the record does not tell
+which words are the fact."""
+Outcome = Literal["pass", "fail", "inconclusive"]
+ClaimClass = Literal["exact", "approximate, tested", "suppression only"]
+
+
+class Part(BaseModel):
+    """Base of all parts: unknown fields are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Number(Part):
+    """A value with what is needed to read it; `value` is None when `reasons` say why."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int
+    n_unscored: int = 0
+    unit: str
+    interval: str = ""
+    reasons: dict[str, int] = {}
+
+
+class ModelFacts(Part):
+    """Which weights were audited."""
+
+    role: Role
+    source: str
+    weights_sha256: str
+    dtype: str
+    parameters: int
+    adapter: bool
+
+
+class MeasureRow(Part):
+    """One measure on one item set, for every model that was asked.
+
+    Attributes:
+        name: For example `forget_key_fact_recall`.
+        title: In words.
+        better: What a forgotten record shows, or `higher` for utility.
+        models: By role.
+        distance: |unlearned − retrained|, where there is a retrained model.
+    """
+
+    name: str
+    title: str
+    group: Literal["leak", "utility", "fluency", "membership"]
+    better: str
+    models: dict[Role, Number]
+    distance: Number | None = None
+
+
+class Gate(Part):
+    """A bound that was fixed before the audit, and what became of it."""
+
+    name: str
+    rule: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    outcome: Outcome
+    because: str
+
+
+class Verdict(Part):
+    """The first screen."""
+
+    outcome: Outcome | Literal["no gates"]
+    sentence: str
+    claim_class: ClaimClass
+    claim_reason: str
+    worst: str
+    gates: tuple[Gate, ...]
+    not_covered: tuple[str, ...]
+
+
+class AttackRow(Part):
+    """One attack: how much leaked before and after, or why it was not run.
+
+    Attributes:
+        measure: Which leak measure the numbers are of.
+        before: Of the unlearned model without attack.
+        after: Under attack.
+        retrained_after: Of the retrained model under the same attack, the yardstick.
+    """
+
+    name: str
+    title: str
+    options: dict[str, Any]
+    ran: bool
+    because: str = ""
+    measure: str = ""
+    before: Number | None = None
+    after: Number | None = None
+    retrained_after: Number | None = None
+    seconds: float | None = None
+
+
+class CurvePoint(Part):
+    """One point of a curve: x, and a number per series name."""
+
+    x: float
+    series: dict[str, Number]
+
+
+class Curve(Part):
+    """A named curve, for example relearning or the squeezing effect along training."""
+
+    name: str
+    title: str
+    x_title: str
+    y_title: str
+    points: tuple[CurvePoint, ...]
+    note: str = ""
+
+
+class Response(Part):
+    """One response to a prompt.
+
+    Attributes:
+        by: Role of the model, or `role under attack`.
+        text: What it said, as it is.
+        words: The leaking words found in it.
+    """
+
+    by: str
+    text: str
+    words: tuple[str, ...] = ()
+
+
+class PromptRow(Part):
+    """One forget prompt with its flag, scores and responses."""
+
+    id: str
+    group: str | None = None
+    prompt: str
+    truth: str
+    flag: Flag
+    why: str
+    facts: tuple[str, ...] = ()
+    scores: dict[str, float | None]
+    responses: tuple[Response, ...]
+
+
+class ChecklistItem(Part):
+    """A place where copies of the data may be left."""
+
+    place: str
+    what_to_do: str
+    found: str = ""
+
+
+class AuditDocument(Part):
+    """Everything of one audit."""
+
+    schema_name: Literal["unbelief.audit"] = "unbelief.audit"
+    version: Literal[1] = 1
+    title: str
+    created: str
+    request_id: str | None = None
+    models: tuple[ModelFacts, ...]
+    scope: dict[str, str]
+    verdict: Verdict
+    measures: tuple[MeasureRow, ...]
+    attacks: tuple[AttackRow, ...]
+    curves: tuple[Curve, ...] = ()
+    flags: dict[Flag, int]
+    prompts: tuple[PromptRow, ...]
+    checklist: tuple[ChecklistItem, ...]
+    methods: tuple[str, ...]
+    limits: tuple[str, ...]
+    reproduction: dict[str, Any]
+    valid_for: str
