@@ -8,9 +8,10 @@ when it is asked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
 
 from unbelief.errors import DataError, RequestError
 from unbelief.types import Message, Record
@@ -58,7 +59,13 @@ class Encoder:
     Raises:
         RequestError: `chat` was asked for and the tokenizer has no template, a system prompt has no
             template to go into, or the template refuses it.
+
+    Attributes:
+        stop_ids: Tokens that end a generation besides `end_id` and the tokenizer's eos.
     """
+
+    stop_ids: tuple[int, ...] = ()
+    _template_options: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
         self,
@@ -171,7 +178,7 @@ class Encoder:
 
         try:
             text = self.tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=generation
+                turns, tokenize=False, add_generation_prompt=generation, **self._template_options
             )
         except TemplateError as error:  # templates refuse roles they do not know in their own words
             roles = ", ".join(turn["role"] for turn in turns)
