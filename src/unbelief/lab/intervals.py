@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from unbelief.scores import resampling
+from unbelief.scores.resampling import cluster_means, percentiles
 from unbelief.types import Estimate
 
 DRAWS = 2000
@@ -15,16 +17,7 @@ VERSION = 1
 
 def bootstrap_weights(n: int, seed: int = 0, draws: int = DRAWS) -> np.ndarray:
     """(draws, n) how often each of n clusters occurs in a resample, divided by n."""
-    rng = np.random.default_rng(seed)
-    return rng.multinomial(n, np.full(n, 1 / n), size=draws) / n
-
-
-def cluster_means(values: Sequence[float] | np.ndarray, clusters: Sequence[str]) -> np.ndarray:
-    """Mean of each cluster, in order of first appearance."""
-    names = list(dict.fromkeys(clusters))
-    index = {name: i for i, name in enumerate(names)}
-    where = np.array([index[c] for c in clusters])
-    return np.bincount(where, np.asarray(values, float)) / np.bincount(where)
+    return resampling.bootstrap_weights(n, seed, draws)
 
 
 def clustered_mean(
@@ -53,7 +46,7 @@ def clustered_mean(
     if not len(values) or len(values) != len(clusters):
         raise ValueError(f"{len(values)} values for {len(clusters)} clusters")
     means = cluster_means(values, clusters)
-    low, high = _percentiles(bootstrap_weights(len(means), seed) @ means)
+    low, high = percentiles(bootstrap_weights(len(means), seed) @ means)
     return estimate(float(means.mean()), low, high, len(means), "clustered bootstrap 95 %", unit)
 
 
@@ -75,7 +68,7 @@ def seed_mean(values: Sequence[float], *, unit: str = "probability") -> Estimate
 
 def percentile_estimate(value: float, draws: np.ndarray, n: int, unit: str) -> Estimate:
     """A value with the 2.5th and 97.5th percentile of its bootstrap draws."""
-    low, high = _percentiles(draws)
+    low, high = percentiles(draws)
     return estimate(value, low, high, n, "clustered bootstrap 95 %", unit)
 
 
@@ -93,8 +86,3 @@ def estimate(value: float, low: float, high: float, n: int, interval: str, unit:
         version=VERSION,
         interval=interval if known else "none (one cluster)",
     )
-
-
-def _percentiles(draws: np.ndarray) -> tuple[float, float]:
-    low, high = np.percentile(draws, (2.5, 97.5))
-    return float(low), float(high)

@@ -46,6 +46,8 @@ class Metric(ABC):
         version: Raised when the definition changes.
         source: Paper or code the definition is from.
         better: What a forgotten record shows.
+        limits: Smallest and largest value there can be.
+        binary: Every value is 0 or 1; the mean then gets an exact binomial interval.
     """
 
     name: ClassVar[str]
@@ -54,6 +56,8 @@ class Metric(ABC):
     version: ClassVar[int] = 1
     source: ClassVar[str]
     better: ClassVar[Better] = "lower"
+    limits: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    binary: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -158,8 +162,12 @@ class Statistic:
         )
 
 
+MOST_LOST = 0.05
+"""An interval is given when at most this share of the resamples has no value."""
+
+
 def _percentiles(draws: np.ndarray | None) -> tuple[float | None, float | None]:
-    if draws is None or not np.isfinite(draws).any():
+    if draws is None or not len(draws) or np.isnan(draws).mean() > MOST_LOST:
         return None, None
     low, high = np.nanpercentile(draws, (2.5, 97.5))
     return float(low), float(high)
@@ -174,7 +182,9 @@ class Aggregate(ABC):
 
     Attributes:
         name: As for a metric; likewise `summary`, `unit`, `version`, `source`, `better`.
-        needs_reference: Whether it compares with the retrained model.
+        limits: Smallest and largest value there can be.
+        needs_reference: Whether it compares with another model.
+        reference_model: Which one: the retrained model, or the original before unlearning.
     """
 
     name: ClassVar[str]
@@ -183,7 +193,9 @@ class Aggregate(ABC):
     version: ClassVar[int] = 1
     source: ClassVar[str]
     better: ClassVar[Better] = "lower"
+    limits: ClassVar[tuple[float, float]] = (0.0, 1.0)
     needs_reference: ClassVar[bool] = False
+    reference_model: ClassVar[Literal["retrained", "original"]] = "retrained"
 
     @abstractmethod
     def combine(
@@ -193,6 +205,7 @@ class Aggregate(ABC):
 
         Args:
             inputs: Statistics of this model, in the order of the suite's line.
-            reference: The same of the retrained model, or None when there is none; an aggregate
-                with `needs_reference` then gives a statistic without value and a reason.
+            reference: The same of the model named by `reference_model`, or None when there is
+                none; an aggregate with `needs_reference` then gives a statistic without value and
+                a reason.
         """

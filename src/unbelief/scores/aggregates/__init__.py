@@ -1,0 +1,1 @@
+"""Statistics to one statistic; every module here is found by itself (`scores.registry`)."""

@@ -1,0 +1,1 @@
+"""One example to one number; every module here is found by itself (`scores.registry`)."""
