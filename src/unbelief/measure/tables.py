@@ -52,9 +52,11 @@ class GradientNeed:
 
     Attributes:
         order: p of the norm.
+        drop_last: Leave the answer's last token, whatever it is, out of the loss.
     """
 
     order: float = 2.0
+    drop_last: bool = False
 
 
 Need = AnswerNeed | TextNeed | GradientNeed

@@ -58,7 +58,7 @@ _OU: dict[str, Options] = {
     "mia_reference": {"tokens": "all"},
     "mia_min_k": {"k": 0.4, "tokens": "drop_last"},
     "mia_min_k_plus_plus": {"k": 0.4, "tokens": "drop_last", "least_variance": 1e-6},
-    "mia_gradient_norm": {"order": 2.0},
+    "mia_gradient_norm": {"order": 2.0, "drop_last": True},
     "forget_quality": {"scale": "p"},
     "privleak": {"epsilon": 1e-10},
     "relative_difference": {"epsilon": 1e-10},

@@ -26,7 +26,7 @@ class Row:
         prompt_ids: Context, not scored.
         answer_ids: Scored tokens.
         weight: ω, the share of this row within its forget pair (1 for retain rows).
-        hidden: Prompt positions that nothing attends to (see `Encoded.hidden`).
+        hidden: Positions that nothing attends to (see `Encoded.hidden`).
     """
 
     key: str

@@ -32,8 +32,8 @@ class Encoded:
         prompt_ids: Context; never scored. May be empty for plain documents.
         answer_ids: Scored tokens, including the end token when the encoder adds one.
         truncated: True when `max_length` cut the answer (it then has no end token).
-        hidden: Prompt positions that nothing may attend to; empty but for conventions that
-            reproduce another project's attention mask.
+        hidden: Positions of prompt and answer that nothing may attend to; empty but for
+            conventions that reproduce another project's attention mask.
     """
 
     record_id: str
@@ -147,6 +147,10 @@ class Encoder:
         if not self.chat:
             return (*bos, *self._ids(_plain(prompt)))
         return self._ids(self._render(self._messages(prompt), generation=True))
+
+    def hidden(self, ids: Sequence[int]) -> tuple[int, ...]:
+        """Positions of these ids that nothing may attend to (`Encoded.hidden`): none."""
+        return ()
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids` without special tokens."""

@@ -190,6 +190,7 @@ class MiaGradientNorm(_Attack):
 
     Attributes:
         order: p of the norm, 1 or more.
+        drop_last: Leave the last token, whatever it is, out of the loss, as OpenUnlearning does.
 
     Source: Wang et al. 2024 (Pandora's White-Box).
     """
@@ -200,6 +201,7 @@ class MiaGradientNorm(_Attack):
     source: ClassVar[str] = "Wang et al. 2024, arXiv 2402.17012"
 
     order: float = 2.0
+    drop_last: bool = False
 
     def __post_init__(self) -> None:
         if self.order < 1:
@@ -208,11 +210,15 @@ class MiaGradientNorm(_Attack):
     @property
     def needs(self) -> tuple[Need, ...]:
         """The gradient."""
-        return (GradientNeed(self.order),)
+        return (self._need,)
+
+    @property
+    def _need(self) -> GradientNeed:
+        return GradientNeed(self.order, self.drop_last)
 
     def value(self, example: Example) -> float:
         """The norm as measured."""
-        need = GradientNeed(self.order)
+        need = self._need
         if need not in example.gradients:
             raise Unscorable(example.unmeasured.get(need, "no gradient was measured"))
         return example.gradients[need]
