@@ -1,0 +1,1 @@
+"""What a privacy engineer signs: leaks before and after attacks, gates fixed beforehand, limits."""
