@@ -112,7 +112,7 @@ def test_rules_come_from_a_file_with_comments_or_from_one_line(tmp_path):
         read_rules(file)
     assert (caught.value.where or "").endswith("gates.txt:3")
     with pytest.raises(RequestError, match="no gate"):
-        read_rules("# nothing")
+        read_rules("# leak <= 1")
     with pytest.raises(RequestError, match="does not exist"):
         read_rules(tmp_path / "missing.txt")
 
