@@ -62,6 +62,19 @@ class GradientNeed:
 Need = AnswerNeed | TextNeed | GradientNeed
 
 
+@dataclass(frozen=True, slots=True)
+class ClassifierNeed:
+    """What a text classifier says about the answers of a text need. Not asked of the model itself.
+
+    Attributes:
+        text: The answers.
+        max_tokens: Most tokens of an answer that the classifier reads.
+    """
+
+    text: TextNeed
+    max_tokens: int = 512
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerMeasurement:
     """Teacher-forced statistics of one answer given one prompt. n tokens.
@@ -112,12 +125,20 @@ class Example:
         texts: Per need the answers given, in sample order.
         gradients: Per need the gradient norm.
         unmeasured: Per need that could not be measured, the reason in words.
+        opinions: Per need of a classifier, its number for each answer, in sample order.
         reference: The same example as another model sees it (for attacks that compare two models).
+        clean: Per text need and answer given, the probability that a classifier of gibberish calls
+            it clean.
+        under_original: Per text need, the answers given as the model before unlearning sees them,
+            teacher-forced.
     """
 
     record: Record
     answers: Mapping[AnswerNeed, tuple[AnswerMeasurement, ...]] = field(default_factory=dict)
     texts: Mapping[TextNeed, tuple[TextMeasurement, ...]] = field(default_factory=dict)
     gradients: Mapping[GradientNeed, float] = field(default_factory=dict)
-    unmeasured: Mapping[Need, str] = field(default_factory=dict)
+    unmeasured: Mapping[Need | ClassifierNeed, str] = field(default_factory=dict)
+    opinions: Mapping[ClassifierNeed, tuple[float, ...]] = field(default_factory=dict)
     reference: Example | None = None
+    clean: Mapping[TextNeed, tuple[float, ...]] = field(default_factory=dict)
+    under_original: Mapping[TextNeed, tuple[AnswerMeasurement, ...]] = field(default_factory=dict)

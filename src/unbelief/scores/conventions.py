@@ -59,6 +59,7 @@ _OU: dict[str, Options] = {
     "mia_min_k": {"k": 0.4, "tokens": "drop_last"},
     "mia_min_k_plus_plus": {"k": 0.4, "tokens": "drop_last", "least_variance": 1e-6},
     "mia_gradient_norm": {"order": 2.0, "drop_last": True},
+    "fluency": {"max_tokens": 32, "max_new_tokens": 200},
     "forget_quality": {"scale": "p"},
     "privleak": {"epsilon": 1e-10},
     "relative_difference": {"epsilon": 1e-10},

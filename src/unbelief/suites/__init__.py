@@ -1,1 +1,1 @@
-"""Benchmarks: item sets and the lines of their results."""
+"""What is measured and scored together; every module here with a `KIND` is a suite."""
