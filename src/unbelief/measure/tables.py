@@ -127,10 +127,6 @@ class Example:
         unmeasured: Per need that could not be measured, the reason in words.
         opinions: Per need of a classifier, its number for each answer, in sample order.
         reference: The same example as another model sees it (for attacks that compare two models).
-        clean: Per text need and answer given, the probability that a classifier of gibberish calls
-            it clean.
-        under_original: Per text need, the answers given as the model before unlearning sees them,
-            teacher-forced.
     """
 
     record: Record
@@ -140,5 +136,3 @@ class Example:
     unmeasured: Mapping[Need | ClassifierNeed, str] = field(default_factory=dict)
     opinions: Mapping[ClassifierNeed, tuple[float, ...]] = field(default_factory=dict)
     reference: Example | None = None
-    clean: Mapping[TextNeed, tuple[float, ...]] = field(default_factory=dict)
-    under_original: Mapping[TextNeed, tuple[AnswerMeasurement, ...]] = field(default_factory=dict)
