@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from unbelief.measure.tables import TextNeed
 from unbelief.scores.base import Aggregate, Metric
 from unbelief.types import Record
 
@@ -23,6 +24,8 @@ class Line:
         inputs: Names of earlier lines an aggregate is made of.
         on_request: Computed only when asked for by name, because it costs more than the rest.
         chance: What blind guessing gives, where that is known.
+        said: For a metric about the model's own words as the original model sees them: which
+            words. The original is then asked for their probability (`as_said`).
     """
 
     name: str
@@ -31,6 +34,7 @@ class Line:
     inputs: tuple[str, ...] = ()
     on_request: bool = False
     chance: float | None = None
+    said: TextNeed | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

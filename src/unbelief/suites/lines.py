@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from unbelief.scores.conventions import aggregate, metric
-from unbelief.scores.texts import GREEDY_TOKENS
+from unbelief.scores.texts import GREEDY_TOKENS, greedy_need
 from unbelief.suites.base import Choices, Line
 
 PARAPHRASED: Mapping[str, object] = {"prompt": "paraphrased"}
@@ -106,6 +106,15 @@ def said_lines(
     if choices.temperature == 0:
         sampled["samples"] = 1  # more would be copies
     reads = {} if classifier_tokens is None else {"max_tokens": classifier_tokens}
+    original = tuple(
+        Line(
+            name=f"{on}_{name}",
+            how=metric(name, choices.convention),
+            on=on,
+            said=greedy_need(max_new_tokens),
+        )
+        for name in ("original_perplexity", "original_fluency")
+    )
     return (
         item_line(f"{on}_key_fact_recall", "key_fact_recall", on, choices, short),
         item_line(f"{on}_leak_rate", "leak_rate", on, choices, sampled),
@@ -113,8 +122,7 @@ def said_lines(
         item_line(f"{on}_repetition", "repetition", on, choices, short),
         item_line(f"{on}_collapse_rate", "collapse_rate", on, choices, short),
         item_line(f"{on}_fluency", "fluency", on, choices, {**short, **reads}),
-        item_line(f"{on}_original_perplexity", "original_perplexity", on, choices, short),
-        item_line(f"{on}_original_fluency", "original_fluency", on, choices, short),
+        *original,
     )
 
 
