@@ -78,6 +78,17 @@ def with_texts(metric: Metric, *texts: str, record: Record = RECORD) -> Example:
     return Example(record=record, texts={n: tuple(said(t) for t in texts) for n in needs})
 
 
+def random_for(
+    metric: Metric, seed: int, *, record: Record = RECORD, dtype: type = np.float32
+) -> Example:
+    """Everything a metric reads, a classifier's opinion included, drawn at random."""
+    example = random_example(metric.needs, seed, record=record, dtype=dtype)
+    opinion = getattr(metric, "opinion", None)
+    if opinion is None:
+        return example
+    return replace(example, opinions={opinion: (float(np.random.default_rng(seed).random()),)})
+
+
 def random_example(
     needs: Sequence[Need],
     seed: int,

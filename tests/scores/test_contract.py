@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.scores.made import RECORD, random_example
+from tests.scores.made import RECORD, random_for
 from unbelief.measure.tables import AnswerNeed, Example, GradientNeed, TextNeed
 from unbelief.scores.base import Metric
 from unbelief.scores.conventions import CONVENTIONS, metric
@@ -45,19 +45,19 @@ def test_values_are_finite_and_within_limits(name: str) -> None:
     for one in made(name):
         low, high = one.limits
         for seed in range(40):
-            score = one.score(random_example(one.needs, seed))
+            score = one.score(random_for(one, seed))
             if score.value is None:
                 assert score.unscored
             else:
                 assert low - 1e-12 <= score.value <= high + 1e-12
                 assert not one.binary or score.value in (0.0, 1.0)
-        assert any(one.score(random_example(one.needs, s)).value is not None for s in range(40))
+        assert any(one.score(random_for(one, s)).value is not None for s in range(40))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_score_names_its_item_and_cluster(name: str) -> None:
     one = metric(name)
-    example = random_example(one.needs, 3)
+    example = random_for(one, 3)
     for given in (example, Example(record=example.record)):
         score = one.score(given)
         assert (score.example_id, score.group) == ("item 3", RECORD.group)
@@ -66,7 +66,7 @@ def test_a_score_names_its_item_and_cluster(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_what_was_not_measured_is_unscored_and_says_why(name: str) -> None:
     one = metric(name)
-    full = random_example(one.needs, 0)
+    full = random_for(one, 0)
     for need in one.needs:
         kept = [n for n in one.needs if n != need]
         known = {n: full.answers[n] for n in kept if isinstance(n, AnswerNeed)}
@@ -83,7 +83,7 @@ def test_what_was_not_measured_is_unscored_and_says_why(name: str) -> None:
 @pytest.mark.parametrize("bad", [np.nan, -np.inf])
 def test_a_model_that_gave_nan_is_unscored(name: str, bad: float) -> None:
     one = metric(name)
-    example = random_example(one.needs, 0)
+    example = random_for(one, 0)
     if not example.answers:
         pytest.skip("reads texts or gradients only")
     for need in example.answers:
@@ -101,7 +101,7 @@ def test_a_model_that_gave_nan_is_unscored(name: str, bad: float) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_answers_without_tokens_are_unscored(name: str) -> None:
     one = metric(name)
-    example = random_example(one.needs, 0)
+    example = random_for(one, 0)
     if not example.answers:
         pytest.skip("reads texts or gradients only")
     empty = {
@@ -124,7 +124,7 @@ def test_answers_without_tokens_are_unscored(name: str) -> None:
 def test_the_order_of_items_does_not_matter(name: str) -> None:
     one = metric(name)
     examples = [
-        random_example(one.needs, seed, record=replace(RECORD, group=f"author {seed % 4}"))
+        random_for(one, seed, record=replace(RECORD, group=f"author {seed % 4}"))
         for seed in range(12)
     ]
     forward, backward = of_metric(one, examples), of_metric(one, examples[::-1])
@@ -137,8 +137,8 @@ def test_the_order_of_items_does_not_matter(name: str) -> None:
 def test_single_precision_measurements_lose_nothing(name: str) -> None:
     for one in made(name):
         for seed in range(5):
-            single = one.score(random_example(one.needs, seed, dtype=np.float32))
-            double = one.score(random_example(one.needs, seed, dtype=np.float64))
+            single = one.score(random_for(one, seed, dtype=np.float32))
+            double = one.score(random_for(one, seed, dtype=np.float64))
             assert single.value == pytest.approx(double.value, rel=1e-12, abs=1e-12)
 
 
