@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("measure",),
     ("scores",),
     ("report",),
-    ("card", "preflight", "unlearner"),
+    ("card", "preflight", "unlearner", "ledger"),
     ("suites", "interventions", "diagnose", "judge", "calibrate", "study"),
     ("lab",),
     ("config",),

@@ -18,6 +18,8 @@ def unlearn(
     restart: bool,
     as_json: bool,
     quiet: bool,
+    ledger: Path | None = None,
+    request_id: str | None = None,
 ) -> None:
     """`unbelief unlearn`."""
     from unbelief.config import resolve
@@ -26,12 +28,13 @@ def unlearn(
     config = resolve(flags, settings, config_file)
     check_destination(output, overwrite)
     from unbelief import processes
+    from unbelief.ledger import recording
     from unbelief.models.adapters import LoraOptions
     from unbelief.rundir import RunFolder
     from unbelief.unlearner import Unlearner
 
     _silence()
-    result = Unlearner(
+    unlearner = Unlearner(
         model=config.model,
         forget=config.forget,
         retain=config.retain,
@@ -51,7 +54,12 @@ def unlearn(
         trust_remote_code=config.trust_remote_code,
         method=config.method,
         progress=not quiet,
-    ).run(output, overwrite=overwrite, restart=restart)
+    )
+    with recording(
+        ledger, request_id, config.forget, columns=config.columns, method=config.method
+    ) as finished:
+        result = unlearner.run(output, overwrite=overwrite, restart=restart)
+        finished(result.provenance)
     processes.leave()
     if not processes.is_main():
         return

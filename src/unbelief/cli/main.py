@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from unbelief import __version__
+from unbelief.cli.ledger import app as ledger_commands
 from unbelief.errors import RequestError, UnbeliefError
 
 app = typer.Typer(
@@ -95,6 +96,8 @@ def unlearn(
     restart: Annotated[
         bool, typer.Option("--restart", help="Throw away an unfinished run instead of resuming.")
     ] = False,
+    ledger: Annotated[Path | None, _two("ledger", "Record the run in this ledger.")] = None,
+    request_id: Annotated[str | None, _two("request_id", "Request the run serves.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -125,7 +128,8 @@ def unlearn(
     }
     if output is None:
         raise RequestError("--output is missing", remedy="name the folder that is to appear")
-    run(flags, _settings(setting), config, output, overwrite, restart, as_json, quiet)
+    given = _settings(setting)
+    run(flags, given, config, output, overwrite, restart, as_json, quiet, ledger, request_id)
 
 
 @app.command()
@@ -154,6 +158,17 @@ def methods(
 
 
 @app.command()
+def attacks(
+    name: Annotated[str | None, typer.Argument(help="Show one attack in full.")] = None,
+    as_json: Json = False,
+) -> None:
+    """What there is to attack an unlearned model with, with options, cost and source."""
+    from unbelief.cli.attacks import list_attacks
+
+    list_attacks(name, as_json)
+
+
+@app.command()
 def quickstart(
     output: Annotated[Path, _two("output", "Folder that is to appear.")] = Path("quickstart"),
     seeds: Annotated[int, _two("seeds", "Worlds to run; intervals need several.")] = 1,
@@ -166,6 +181,9 @@ def quickstart(
     from unbelief.cli.commands import quickstart as run
 
     run(output, seeds, seed, overwrite, as_json, quiet)
+
+
+app.add_typer(ledger_commands, name="ledger")
 
 
 @app.callback(invoke_without_command=True)
