@@ -133,5 +133,10 @@ def plain_stats(case: Case, needs: Needs) -> AnswerStats:
         ref_logp=tokens.ref_logp,
         kl=kl,
         square_mass=(logp.detach().exp() ** 2).sum(-1) if needs.diagnostics else None,
-        entropy=-(logp.exp() * logp).sum(-1).detach(),
+        entropy=-mean_logp(logp).detach(),
+        variance=(logp.exp() * (logp - mean_logp(logp)[:, None]) ** 2).sum(-1).detach(),
     )
+
+
+def mean_logp(logp: Tensor) -> Tensor:
+    return (logp.exp() * logp).sum(-1)

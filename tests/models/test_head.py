@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
@@ -127,7 +128,7 @@ def test_statistics_equal_their_definitions(
     case = make_case(logit_map=logit_map, temperature=temperature, ref_top_k=k)
     needs = Needs(top_k=6, beliefs_from=beliefs_from, diagnostics=True)
     got = answer_stats(
-        case.hidden, case.head, case.tokens, needs, entropy=True, chunk_bytes=chunk_bytes
+        case.hidden, case.head, case.tokens, needs, moments=True, chunk_bytes=chunk_bytes
     )
     assert_same_statistics(got, plain_stats(case.to(torch.float64), needs))
 
@@ -138,7 +139,7 @@ def test_full_logit_twin_equals_the_definitions(direction: Any) -> None:
     needs = Needs(top_k=6, kl=direction, diagnostics=True)
     logits = full_logits(case.hidden, case.head)
     ref_logits = full_logits(case.ref_hidden, case.ref_head)
-    got = stats_from_logits(logits, case.tokens, needs, ref_logits, entropy=True)
+    got = stats_from_logits(logits, case.tokens, needs, ref_logits, moments=True)
     assert_same_statistics(got, plain_stats(case.to(torch.float64), needs))
 
 
@@ -168,6 +169,37 @@ def test_hits_are_where_the_target_is_the_most_probable_token() -> None:
     tokens = TokenInputs(torch.tensor([1, 0]), torch.tensor([0, 0]), 1, torch.ones(2))
     stats = answer_stats(hidden, HeadWeights(torch.eye(3)), tokens, Needs())
     assert stats.hit is not None and stats.hit.tolist() == [True, False]
+
+
+def test_moments_of_two_tokens() -> None:
+    # π = (3/4, 1/4): ln π takes two values ln 3 apart, so its variance is 3/4 · 1/4 · ln² 3 and
+    # the entropy ln 4 - 3/4 ln 3. Equal logits, or a certain token: no variance.
+    hidden = torch.tensor([[math.log(3.0), 0.0], [7.0, 7.0], [1e4, 0.0]])
+    tokens = TokenInputs(torch.tensor([0, 0, 0]), torch.tensor([0, 0, 0]), 1, torch.ones(3))
+    for stats in (
+        answer_stats(hidden, HeadWeights(torch.eye(2)), tokens, Needs(), moments=True),
+        stats_from_logits(hidden, tokens, Needs(), moments=True),
+    ):
+        assert stats.entropy is not None and stats.variance is not None
+        assert_close(
+            stats.entropy, torch.tensor([math.log(4) - 0.75 * math.log(3), math.log(2), 0])
+        )
+        assert_close(stats.variance, torch.tensor([3 / 16 * math.log(3) ** 2, 0, 0]))
+
+
+def test_tokens_of_no_probability_have_no_share_in_the_moments() -> None:
+    # A logit of -inf: the other two tokens have 1/2 each.
+    logits = torch.tensor([[0.0, 0.0, -torch.inf]])
+    tokens = TokenInputs(torch.tensor([2]), torch.tensor([0]), 1, torch.ones(1))
+    head = HeadWeights(torch.eye(3), bias=logits[0])
+    for stats in (
+        answer_stats(torch.zeros(1, 3), head, tokens, Needs(), moments=True),
+        stats_from_logits(logits, tokens, Needs(), moments=True),
+    ):
+        assert stats.entropy is not None and stats.variance is not None
+        assert stats.logp.tolist() == [-math.inf]
+        assert_close(stats.entropy, torch.tensor([math.log(2)]))
+        assert_close(stats.variance, torch.zeros(1))
 
 
 def test_extreme_logits_stay_finite() -> None:
@@ -393,7 +425,7 @@ def test_nothing_of_tokens_times_vocabulary_is_ever_allocated(name: str) -> None
         answer_loss(case.hidden, case.head, jobs, chunk_bytes=chunk_bytes).backward()
         own = replace(needs, kl=None)
         answer_stats(
-            case.hidden, case.head, case.tokens, own, entropy=True, chunk_bytes=chunk_bytes
+            case.hidden, case.head, case.tokens, own, moments=True, chunk_bytes=chunk_bytes
         )
     assert 0 < seen.largest <= 16 * vocabulary
     with Allocations() as plain:

@@ -42,16 +42,18 @@ def own_logp(model: nn.Module, row: Row) -> Tensor:
 
 def assert_says_the_same(answers: AnswerModel, model: nn.Module) -> None:
     batch = rows()
-    stats = answers.stats(batch, Needs(top_k=5, diagnostics=True), entropy=True)
+    stats = answers.stats(batch, Needs(top_k=5, diagnostics=True), moments=True)
     full = torch.cat([own_logp(model, r) for r in batch])
     target = collate(batch, 0).target
     assert stats.topk_ids is not None
+    entropy = -(full.exp() * full).sum(1)
     expected = {
         "logp": full[torch.arange(len(target)), target],
         "topk_logp": full.gather(1, stats.topk_ids),
         "topk_mass": full.topk(5).values.exp().sum(1),
         "square_mass": full.exp().square().sum(1),
-        "entropy": -(full.exp() * full).sum(1),
+        "entropy": entropy,
+        "variance": (full.exp() * (full + entropy[:, None]).square()).sum(1),
     }
     for name, want in expected.items():
         torch.testing.assert_close(getattr(stats, name), want, atol=1e-5, rtol=1e-5, msg=name)
@@ -88,6 +90,26 @@ def test_order_and_company_of_rows_change_nothing(family: str) -> None:
         torch.testing.assert_close(permuted[place], together[i], atol=1e-5, rtol=1e-5)
         alone = answers.stats([batch[i]], Needs()).logp
         torch.testing.assert_close(alone, together[i], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("path", ["head", "logits"])
+@pytest.mark.parametrize("family", ["llama", "gemma3", "mistral", "gpt2"])
+def test_hidden_positions_are_not_attended_to(family: str, path: Any) -> None:
+    model, batch = tiny_model(family), rows()
+    hidden = [replace(r, hidden=(1,)) if len(r.prompt_ids) > 2 else r for r in batch]
+    answers = AnswerModel(model, head_path=path)
+    got = answers.stats(hidden, Needs()).logp.split([r.n_scored for r in hidden])
+    open_ = answers.stats(batch, Needs()).logp.split([r.n_scored for r in batch])
+    for row, values, seen in zip(hidden, got, open_, strict=True):
+        ids = torch.tensor([row.prompt_ids + row.answer_ids])
+        mask = torch.ones_like(ids)
+        mask[0, list(row.hidden)] = 0
+        with torch.no_grad():  # positions count what is hidden
+            logits = model(ids, attention_mask=mask, position_ids=torch.arange(row.length)[None])
+        full = logits.logits[0, row.first_scored - 1 : -1].log_softmax(-1)
+        want = full.gather(1, ids[0, row.first_scored :, None])[:, 0]
+        torch.testing.assert_close(values, want, atol=1e-5, rtol=1e-5)
+        assert torch.allclose(values, seen, atol=1e-5) is not bool(row.hidden)
 
 
 def test_padding_is_never_seen() -> None:

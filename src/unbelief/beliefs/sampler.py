@@ -38,6 +38,7 @@ def sample_answers(
     decoding: Decoding,
     samples: int = 1,
     keys: Sequence[str] | None = None,
+    hidden: Sequence[tuple[int, ...]] | None = None,
     batch_size: BatchSize = "auto",
     progress: bool = False,
 ) -> list[list[Sampled]]:
@@ -52,6 +53,8 @@ def sample_answers(
         samples: Answers per prompt.
         keys: A name per prompt from which its noise follows (default: its position). With record
             ids as keys a record's answers do not depend on the other records.
+        hidden: Per prompt the positions that nothing may attend to (see `Encoded.hidden`). As in
+            `generate`, what follows them does not count them in its position.
         batch_size: Answers decoded at once; `auto` fits them into the memory at hand. It changes
             the speed only: answers are the same up to rounding of the logits.
         progress: Show a bar on stderr when that is a terminal.
@@ -67,6 +70,8 @@ def sample_answers(
     names = [str(i) for i in range(len(prompts))] if keys is None else list(keys)
     if len(names) != len(prompts):
         raise ValueError(f"{len(prompts)} prompts but {len(names)} keys")
+    if hidden is not None and len(hidden) != len(prompts):
+        raise ValueError(f"{len(prompts)} prompts but hidden positions of {len(hidden)}")
     if not prompts:
         return []
     core = unwrap(model)
@@ -77,7 +82,7 @@ def sample_answers(
     found: dict[tuple[int, int], Sampled] = {}
     work = plan([len(p) for p in prompts], samples, rows)
     with asking(core), _bar(len(prompts) * samples, progress) as bar:
-        run = _Run(core, stops_of(encoder), decoding, prompts, names)
+        run = _Run(core, stops_of(encoder), decoding, prompts, names, hidden)
         for units, answers in run.all(work):
             for unit, its in zip(units, answers, strict=True):
                 found.update({(unit.prompt, unit.first + j): s for j, s in enumerate(its)})
@@ -94,6 +99,7 @@ class _Run:
     decoding: Decoding
     prompts: Sequence[tuple[int, ...]]
     names: Sequence[str]
+    hidden: Sequence[tuple[int, ...]] | None
 
     def all(self, work: Sequence[list[Unit]]) -> Iterator[tuple[list[Unit], list[list[Sampled]]]]:
         """Run every batch; one that does not fit into the device's memory is halved."""
@@ -132,6 +138,8 @@ class _Run:
             prompt = self.prompts[unit.prompt]
             ids[row, width - len(prompt) :] = torch.tensor(prompt)
             mask[row, width - len(prompt) :] = 1
+            if self.hidden is not None:
+                mask[row, [width - len(prompt) + i for i in self.hidden[unit.prompt]]] = 0
         keys = [
             self.decoding.row_key(self.names[u.prompt], u.first + j)
             for u in units

@@ -27,7 +27,7 @@ def stats_from_logits(
     needs: Needs,
     ref_logits: Tensor | None = None,
     *,
-    entropy: bool = False,
+    moments: bool = False,
 ) -> AnswerStats:
     """Statistics of scored tokens from their full logits, differentiable by autograd.
 
@@ -36,7 +36,7 @@ def stats_from_logits(
         tokens: The scored tokens.
         needs: Which statistics.
         ref_logits: (T, V) of the original model, where a divergence is needed.
-        entropy: Also the entropy of every prediction, in nats.
+        moments: Also the entropy and the variance of ln π under π.
     """
     logp = (logits / tokens.temperature).log_softmax(dim=-1)
     topk_ids = topk_logp = mass = kl = None
@@ -66,5 +66,13 @@ def stats_from_logits(
         ref_logp=tokens.ref_logp,
         kl=kl,
         square_mass=pi.square().sum(dim=1) if needs.diagnostics else None,
-        entropy=torch.special.entr(pi).sum(dim=1) if entropy else None,
+        entropy=torch.special.entr(pi).sum(dim=1) if moments else None,
+        variance=_variance(pi, logp.detach()) if moments else None,
     )
+
+
+def _variance(pi: Tensor, logp: Tensor) -> Tensor:
+    """Σ_v π(v) (ln π(v) + H)², (T,); tokens without probability have no share in it."""
+    seen = torch.where(pi == 0, 0.0, logp)
+    mean = (pi * seen).sum(dim=1, keepdim=True)
+    return (pi * (seen - mean).square()).sum(dim=1)

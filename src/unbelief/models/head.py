@@ -270,7 +270,7 @@ def answer_stats(
     tokens: TokenInputs,
     needs: Needs,
     *,
-    entropy: bool = False,
+    moments: bool = False,
     chunk_bytes: int | None = None,
 ) -> AnswerStats:
     """Statistics without gradients, for measurement and for the reference cache.
@@ -280,19 +280,20 @@ def answer_stats(
         head: Output embedding.
         tokens: The scored tokens.
         needs: Which statistics.
-        entropy: Also the entropy of every prediction, in nats.
+        moments: Also the entropy and the variance of ln π under π.
         chunk_bytes: Size of the logits buffer (default 64 MiB).
     """
     chunk = chunk_rows(head.weight.shape[0], chunk_bytes)
     kernel = ChunkKernel(head, needs, product_dtype(hidden, head.weight))
-    raws, entropies = [], []
+    raws, found = [], []
     with torch.autocast(hidden.device.type, enabled=False):
         for start in range(0, len(hidden), chunk):
             stop = min(start + chunk, len(hidden))
             raws.append(kernel.forward(hidden[start:stop], _piece_tokens(tokens, start, stop)))
-            if entropy:
-                entropies.append(torch.special.entr(kernel._buffers["z"][: stop - start]).sum(1))
+            if moments:
+                found.append(kernel.moments(stop - start))
     stats = stats_of(concatenate(raws), tokens)
-    if not entropy:
+    if not moments:
         return stats
-    return replace(stats, entropy=torch.cat(entropies))
+    entropy, variance = map(torch.cat, zip(*found, strict=True))
+    return replace(stats, entropy=entropy, variance=variance)

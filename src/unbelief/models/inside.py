@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import nn
 
+from unbelief.models.kernel import LogitMap
+
 
 def causal_lm(model: nn.Module) -> nn.Module:
     """The Transformers model inside DDP, PEFT or nothing at all."""
@@ -47,3 +49,14 @@ def original_forward(inner: Any) -> Callable[..., Any]:
     """The forward the model came with."""
     forward: Callable[..., Any] = inner._unbelief_forward
     return forward
+
+
+def logit_map_of(config: Any) -> LogitMap:
+    """What this architecture does to its logits before the softmax."""
+    config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    scale = 1.0
+    if getattr(config, "logits_scaling", None):  # Granite
+        scale = 1.0 / config.logits_scaling
+    elif getattr(config, "logit_scale", None):  # Cohere
+        scale = float(config.logit_scale)
+    return LogitMap(scale, getattr(config, "final_logit_softcapping", None))

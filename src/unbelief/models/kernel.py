@@ -135,6 +135,19 @@ class ChunkKernel:
         kl = None if log_ratio is None else self._divergence(z, log_ratio, lse)
         return Raw(z_target, lse, z_top, kl, top_ids, argmax == tokens.target, square)
 
+    def moments(self, rows: int) -> tuple[Tensor, Tensor]:
+        """Entropy and variance of ln π under π, each (rows,), of the chunk just computed.
+
+        The variance is summed around the mean: where π is nearly certain, second minus squared
+        first moment would cancel.
+        """
+        pi = self._buffers["z"][:rows]
+        log_pi = self._buffer("log_pi", rows, pi.device)
+        # Where π underflows to 0 its share of both sums is 0, whatever its logarithm.
+        torch.clamp(pi, min=torch.finfo(pi.dtype).tiny, out=log_pi).log_()
+        mean = torch.linalg.vecdot(pi, log_pi)
+        return -mean, torch.linalg.vecdot(pi, log_pi.sub_(mean[:, None]).square_())
+
     def backward(self, tokens: TokenInputs, raw: Raw, grads: Sequence[Tensor | None]) -> Tensor:
         """dL/d(W h + b) of the chunk just computed, formed in the buffer of π."""
         by_name = dict(zip(self._leaf_names(raw), grads, strict=True))

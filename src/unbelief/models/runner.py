@@ -22,12 +22,12 @@ from unbelief.models.direct import embed
 from unbelief.models.head import (
     HeadJob,
     HeadWeights,
-    LogitMap,
     TokenInputs,
     answer_loss,
     answer_stats,
 )
-from unbelief.models.inside import causal_lm, install_answer_call, original_forward
+from unbelief.models.hiding import hiding
+from unbelief.models.inside import causal_lm, install_answer_call, logit_map_of, original_forward
 from unbelief.models.stats import AnswerStats, Needs
 from unbelief.tokens.batch import Row, TokenBatch, collate, length_buckets
 
@@ -115,9 +115,9 @@ class AnswerModel:
         """
         with self._capture(layer) as captured:
             if self.head_path == "logits":
-                out = original_forward(self.inner)(
-                    input_ids=batch.input_ids, use_cache=False
-                ).logits
+                own = original_forward(self.inner)
+                masks = hiding(own, batch.rows, batch.input_ids)
+                out = own(input_ids=batch.input_ids, use_cache=False, **masks).logits
                 predicting = out[batch.row, batch.position - 1].float()
                 hidden = None if layer is None else captured[0][batch.row, batch.position]
                 return Forward(predicting, hidden)
@@ -158,7 +158,7 @@ class AnswerModel:
 
     @torch.no_grad()
     def stats(
-        self, rows: Sequence[Row], needs: Needs, *, temperature: float = 1.0, entropy: bool = False
+        self, rows: Sequence[Row], needs: Needs, *, temperature: float = 1.0, moments: bool = False
     ) -> AnswerStats:
         """Statistics of the scored tokens of some rows, without gradients."""
         batch = collate(rows, self.pad_id).to(self.device)
@@ -178,9 +178,9 @@ class AnswerModel:
         assert forward.predicting is not None
         own = replace(needs, kl=None)  # a divergence needs the original model, which is not here
         if self.head_path == "head":
-            stats = answer_stats(forward.predicting, self.head(), tokens, own, entropy=entropy)
+            stats = answer_stats(forward.predicting, self.head(), tokens, own, moments=moments)
         else:
-            stats = stats_from_logits(forward.predicting, tokens, own, entropy=entropy)
+            stats = stats_from_logits(forward.predicting, tokens, own, moments=moments)
         return replace(stats, hidden=forward.layer)
 
     def _dense_loss(self, forward: Forward, jobs: Sequence[HeadJob]) -> Tensor:
@@ -211,14 +211,15 @@ class AnswerModel:
             pieces = embed(embedding, flat, direct=self.direct_gradients).split(lengths)
         predicting, layer, order = [], [], []
         for rows in length_buckets(lengths, max_buckets=self.max_buckets):
-            width = max(lengths[i] for i in rows)
+            width, own = max(lengths[i] for i in rows), [batch.rows[i] for i in rows]
             if pieces is None:
                 inputs = {"input_ids": batch.input_ids[rows, :width]}
             else:
                 inputs = {"inputs_embeds": _pad([pieces[i] for i in rows])}
-            # No mask: rows are right-padded and attention is causal. No cache: with one,
-            # Transformers does not isolate rows the same way, and memory is wasted.
-            out = self.inner.base_model(**inputs, use_cache=False).last_hidden_state
+            # No mask where nothing is hidden: rows are right-padded and attention is causal. No
+            # cache: with one, Transformers isolates rows in another way, and memory is wasted.
+            masks = hiding(self.inner.base_model.forward, own, batch.input_ids[rows, :width])
+            out = self.inner.base_model(**inputs, **masks, use_cache=False).last_hidden_state
             tokens = torch.cat([torch.arange(starts[i], starts[i + 1]) for i in rows])
             tokens = tokens.to(out.device)
             local = torch.repeat_interleave(
@@ -309,22 +310,11 @@ class AnswerModel:
         tokens = TokenInputs(batch.target, batch.row, n_rows, ones)
         forward = self._bucketed(batch, [], False, True)
         assert forward.predicting is not None
-        return answer_stats(forward.predicting, self.head(), tokens, Needs(), entropy=True)
+        return answer_stats(forward.predicting, self.head(), tokens, Needs(), moments=True)
 
 
 _FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 _TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.25}
-
-
-def logit_map_of(config: Any) -> LogitMap:
-    """What this architecture does to its logits before the softmax."""
-    config = config.get_text_config() if hasattr(config, "get_text_config") else config
-    scale = 1.0
-    if getattr(config, "logits_scaling", None):  # Granite
-        scale = 1.0 / config.logits_scaling
-    elif getattr(config, "logit_scale", None):  # Cohere
-        scale = float(config.logit_scale)
-    return LogitMap(scale, getattr(config, "final_logit_softcapping", None))
 
 
 def _pad(pieces: Sequence[Tensor]) -> Tensor:

@@ -62,7 +62,8 @@ class AnswerStats:
         square_mass: (T,) Σ_v π(v)².
         hidden: (T, d) output of the wanted layer at the scored tokens, differentiable.
         ref_hidden: (T, d) the same of the original model.
-        entropy: (T,) nats.
+        entropy: (T,) −Σ_v π(v) ln π(v), nats.
+        variance: (T,) variance of ln π(v) under π, nats².
     """
 
     logp: Tensor
@@ -80,6 +81,7 @@ class AnswerStats:
     hidden: Tensor | None = None
     ref_hidden: Tensor | None = None
     entropy: Tensor | None = None
+    variance: Tensor | None = None
 
     def sum_per_answer(self, values: Tensor) -> Tensor:
         """Σ over an answer's tokens of weight · value: (T,) -> (A,)."""

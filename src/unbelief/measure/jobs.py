@@ -1,0 +1,276 @@
+"""A plan as token ids: which questions, answers and requests there are, each of them once.
+
+What several sets or needs have in common (the same answer to the same prompt, the same greedy
+request) is one job with several places for its result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from unbelief.errors import DataError, RequestError
+from unbelief.measure.plan import Plan, Unmeasurable, asked, texts_of
+from unbelief.measure.tables import AnswerNeed, GradientNeed, Need, TextNeed
+from unbelief.types import Message, Record
+
+if TYPE_CHECKING:
+    from unbelief.tokens.batch import Row
+    from unbelief.tokens.encode import Encoded, Encoder
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where a result belongs; all four are indices.
+
+    Attributes:
+        set: Item set, in the plan's order.
+        example: Record within the set.
+        need: Into `Plan.all_needs`.
+        ordinal: Text of the need (the record's order) or sample.
+    """
+
+    set: int
+    example: int
+    need: int
+    ordinal: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer to score.
+
+    Attributes:
+        ids: Its tokens.
+        hidden: Those that nothing attends to, counted from the answer's first.
+        has_end: Whether the last one is the end token that the encoder added.
+        truncated: Whether a length limit cut it.
+        places: Where its statistics go.
+    """
+
+    ids: tuple[int, ...]
+    hidden: tuple[int, ...]
+    has_end: bool
+    truncated: bool
+    places: list[Place] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A prompt and all answers to score after it.
+
+    Attributes:
+        prompt_ids: The prompt; may be empty.
+        hidden: Its positions that nothing attends to.
+        answers: At least one.
+    """
+
+    prompt_ids: tuple[int, ...]
+    hidden: tuple[int, ...]
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A prompt the model is to answer by itself.
+
+    Attributes:
+        key: The record's id, from which the noise of sampled answers follows.
+        prompt_ids: Prompt and prefix, at least one token.
+        hidden: Positions that nothing attends to.
+        limit: Longest answer in tokens: the decoding's, or what the model's context leaves.
+        places: Where the texts go (ordinal 0; sample j adds j).
+    """
+
+    key: str
+    prompt_ids: tuple[int, ...]
+    hidden: tuple[int, ...]
+    limit: int
+    places: list[Place] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """All jobs of a plan.
+
+    Attributes:
+        questions: Teacher-forced jobs, in order of first appearance.
+        asks: Per text need (index into `Plan.all_needs`) its requests.
+        gradients: Per gradient need its questions, of one answer each.
+        unmeasured: Per (set, example) and need the reason; indices.
+    """
+
+    questions: tuple[Question, ...]
+    asks: Mapping[int, tuple[Ask, ...]]
+    gradients: Mapping[int, tuple[Question, ...]]
+    unmeasured: Mapping[tuple[int, int], Mapping[int, str]]
+
+
+def row_of(prompt_ids: tuple[int, ...], hidden: tuple[int, ...], answer: Answer) -> Row:
+    """One answer after its prompt as a row of its own."""
+    from unbelief.tokens.batch import Row
+
+    both = (*hidden, *(len(prompt_ids) + i for i in answer.hidden))
+    return Row("", "target", prompt_ids, answer.ids, hidden=both)
+
+
+def prepare(plan: Plan, encoder: Encoder, context: int | None) -> Work:
+    """Encode everything a plan needs.
+
+    Args:
+        plan: What is to be measured.
+        encoder: Renders prompts and answers.
+        context: Longest sequence of the model, in tokens; None if it has no limit.
+    """
+    drawer = _Drawer(_Encoding(encoder, context), {n: i for i, n in enumerate(plan.all_needs)})
+    for s, (name, records) in enumerate(plan.sets.items()):
+        for e, record in enumerate(records):
+            for need in plan.needs[name]:
+                drawer.add(record, need, s, e)
+    return drawer.work()
+
+
+class _Encoding:
+    """Encodes each (prompt, answer) once, and says in words what cannot be."""
+
+    def __init__(self, encoder: Encoder, context: int | None):
+        self.encoder, self.context = encoder, context
+        self._encoded: dict[object, Encoded] = {}
+
+    def answer(self, record: Record, text: str) -> Encoded:
+        """The record's prompt with an answer, within the model's context."""
+        key = (record.prompt, text)
+        try:
+            encoded = self._encoded.get(key) or self.encoder.encode(record, answer=text)
+        except DataError as error:
+            raise Unmeasurable(error.message) from error
+        self._encoded[key] = encoded
+        room = self.room(len(encoded.prompt_ids))
+        if room is not None and len(encoded.answer_ids) > room:
+            encoded = replace(encoded, answer_ids=encoded.answer_ids[:room], truncated=True)
+        if len(encoded.prompt_ids) + len(encoded.answer_ids) < 2:
+            raise Unmeasurable("a single token with nothing before it cannot be scored")
+        return encoded
+
+    def request(self, record: Record, prefix: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Token ids of the prompt and of what is put into the model's mouth; hidden positions."""
+        try:
+            ids = self.encoder.encode_prompt(_begun(record.prompt, prefix))
+        except RequestError as error:
+            raise Unmeasurable(error.message) from error
+        if not ids:
+            raise Unmeasurable("the prompt has no tokens, and nothing cannot be answered")
+        return ids, self.encoder.hidden(ids)
+
+    def room(self, used: int) -> int | None:
+        """Tokens left of the model's context."""
+        if self.context is None:
+            return None
+        if used >= self.context:
+            raise Unmeasurable(
+                f"the prompt alone has {used} tokens, the model's context {self.context}"
+            )
+        return self.context - used
+
+    def job(self, encoded: Encoded) -> Answer:
+        """The encoded answer as a job without places."""
+        start, ids = len(encoded.prompt_ids), encoded.answer_ids
+        return Answer(
+            ids,
+            tuple(i - start for i in encoded.hidden if start <= i < start + len(ids)),
+            has_end=self.encoder.end_token and ids[-1] == self.encoder.end_id,
+            truncated=encoded.truncated,
+        )
+
+
+def _begun(
+    prompt: str | tuple[Message, ...] | None, prefix: str
+) -> str | tuple[Message, ...] | None:
+    """The prompt with the beginning of the model's own turn."""
+    if not prefix:
+        return prompt
+    turns = (Message("user", prompt),) if isinstance(prompt, str) else prompt or ()
+    if turns and turns[-1].role == "assistant":
+        return (*turns[:-1], Message("assistant", turns[-1].content + prefix))
+    return (*turns, Message("assistant", prefix))
+
+
+def _prompt(encoded: Encoded) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Ids of the prompt and its hidden positions."""
+    ids = encoded.prompt_ids
+    return ids, tuple(i for i in encoded.hidden if i < len(ids))
+
+
+class _Drawer:
+    """Collects jobs; equal ones get one more place instead of another job."""
+
+    def __init__(self, encoding: _Encoding, index: Mapping[Need, int]):
+        self.encoding, self.index = encoding, index
+        self.questions: dict[
+            tuple[tuple[int, ...], tuple[int, ...]], dict[tuple[int, ...], Answer]
+        ] = {}
+        self.asks: dict[int, dict[object, Ask]] = {}
+        self.gradients: dict[int, dict[object, Question]] = {}
+        self.unmeasured: dict[tuple[int, int], dict[int, str]] = {}
+
+    def add(self, record: Record, need: Need, s: int, e: int) -> None:
+        """Draw up the jobs of one need on one record."""
+        place = Place(s, e, self.index[need])
+        kinds: dict[type, Callable[..., None]] = {
+            AnswerNeed: self._score,
+            TextNeed: self._ask,
+            GradientNeed: self._differentiate,
+        }
+        try:
+            kinds[type(need)](record, need, place)
+        except Unmeasurable as reason:
+            self.unmeasured.setdefault((s, e), {})[place.need] = str(reason)
+
+    def work(self) -> Work:
+        """Everything so far."""
+        return Work(
+            tuple(
+                Question(prompt, hidden, tuple(answers.values()))
+                for (prompt, hidden), answers in self.questions.items()
+            ),
+            {need: tuple(asks.values()) for need, asks in self.asks.items()},
+            {need: tuple(its.values()) for need, its in self.gradients.items()},
+            self.unmeasured,
+        )
+
+    def _score(self, record: Record, need: AnswerNeed, place: Place) -> None:
+        question, texts = asked(record, need.prompt), texts_of(record, need)
+        found = []
+        for i, text in enumerate(texts):
+            try:
+                found.append(self.encoding.answer(question, text))
+            except Unmeasurable as reason:  # all texts of a need, or none of them
+                if need.answer == "answer":
+                    raise
+                raise Unmeasurable(f"{need.answer} {i + 1} of {len(texts)}: {reason}") from reason
+        for i, encoded in enumerate(found):
+            answers = self.questions.setdefault(_prompt(encoded), {})
+            answer = answers.setdefault(encoded.answer_ids, self.encoding.job(encoded))
+            answer.places.append(replace(place, ordinal=i))
+
+    def _ask(self, record: Record, need: TextNeed, place: Place) -> None:
+        ids, hidden = self.encoding.request(asked(record, need.prompt), need.prefix)
+        room = self.encoding.room(len(ids))
+        most = need.decoding.max_new_tokens
+        limit = most if room is None else min(most, room)
+        random = need.decoding.temperature != 0 and need.decoding.num_beams == 1
+        key = (ids, hidden, record.id if random else None)
+        asks = self.asks.setdefault(place.need, {})
+        asks.setdefault(key, Ask(record.id, ids, hidden, limit)).places.append(place)
+
+    def _differentiate(self, record: Record, need: GradientNeed, place: Place) -> None:
+        encoded = self.encoding.answer(record, record.answer)
+        if need.drop_last:
+            encoded = replace(encoded, answer_ids=encoded.answer_ids[:-1])
+        if len(encoded.answer_ids) + min(len(encoded.prompt_ids), 1) < 2:
+            raise Unmeasurable("without its last token the answer has none to be scored")
+        fresh = Question(*_prompt(encoded), (self.encoding.job(encoded),))
+        key = (*_prompt(encoded), encoded.answer_ids)
+        questions = self.gradients.setdefault(place.need, {})
+        questions.setdefault(key, fresh).answers[0].places.append(place)

@@ -1,0 +1,210 @@
+"""Run a plan: every question once, in as few passes as possible, resumable, over all processes."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from unbelief import processes
+from unbelief.beliefs.asking import asking
+from unbelief.beliefs.bank import tokenizer_digest
+from unbelief.errors import Interrupted
+from unbelief.measure.jobs import Work, prepare
+from unbelief.measure.journal import Journal
+from unbelief.measure.parts import Part, Settings, choose_settings, parts_of
+from unbelief.measure.plan import Plan, need_to_dict
+from unbelief.measure.schema import SCHEMAS, examples_of, examples_table, merged
+from unbelief.measure.store import write_measurements
+from unbelief.measure.tables import Example
+from unbelief.models.runner import AnswerModel
+from unbelief.provenance import environment, utc_now
+
+if TYPE_CHECKING:
+    from unbelief.tokens.encode import Encoder
+
+
+def measure(
+    model: AnswerModel,
+    encoder: Encoder,
+    plan: Plan,
+    folder: str | Path,
+    *,
+    fingerprint: Mapping[str, Any],
+    progress: bool = False,
+    tokens_per_forward: int | None = None,
+    restart: bool = False,
+) -> None:
+    """Measure a plan into a folder, which appears whole (see `unbelief.measure.store`).
+
+    Stopped in the middle, the same call goes on where it was. Called again when it is finished, it
+    does nothing. Under several processes (each with the model) parts are dealt out, and the main
+    process puts them together; all of them must see the folder.
+
+    Args:
+        model: The model to ask; left in the mode it is in.
+        encoder: Renders prompts and answers.
+        plan: What to measure.
+        folder: Where the measurements go. While they are incomplete, parts are in
+            `folder.partial`.
+        fingerprint: What says which model this is, as plain JSON values: at least the digest of
+            its weights.
+        progress: Show a bar on stderr when that is a terminal.
+        tokens_per_forward: Most tokens of a teacher-forced forward, padding included; by default
+            what suits the device.
+        restart: Throw away what is there.
+
+    Raises:
+        RequestError: The folder holds measurements of something else.
+        Interrupted: Ctrl-C; finished parts are kept.
+    """
+    target = Path(folder).expanduser().absolute()
+    journal = Journal(target)
+    processes.join(model.device.type)
+    identity = _identity(model, encoder, plan, fingerprint)
+    work = prepare(plan, encoder, context_of(model))
+    with ExitStack() as stack:
+        stack.enter_context(asking(model.inner))
+        claim = journal.claimed(restart=restart)
+        processes.on_main(lambda: stack.enter_context(claim))
+        if not restart and processes.on_main(lambda: journal.is_finished(identity, plan)):
+            return
+
+        def choose() -> dict[str, Any]:
+            return choose_settings(model, plan, work, tokens_per_forward).to_dict()
+
+        head = processes.on_main(lambda: journal.begin(identity, plan, choose))
+        parts = parts_of(model, encoder, plan, work, Settings(**head["settings"]))
+        try:
+            _run_mine(parts, journal, progress)
+            processes.on_main(lambda: _finish(journal, head, plan, work, parts, restart))
+        except KeyboardInterrupt:
+            raise Interrupted(
+                "stopped", where=str(journal.path), remedy="the same command resumes"
+            ) from None
+
+
+def measure_examples(
+    model: AnswerModel,
+    encoder: Encoder,
+    plan: Plan,
+    *,
+    progress: bool = False,
+    tokens_per_forward: int | None = None,
+) -> dict[str, tuple[Example, ...]]:
+    """Measure a plan in memory: the examples, and no file. Arguments as for `measure`."""
+    work = prepare(plan, encoder, context_of(model))
+    with asking(model.inner):
+        settings = choose_settings(model, plan, work, tokens_per_forward)
+        parts = parts_of(model, encoder, plan, work, settings)
+        done = [(part.table, part.run()[0]) for part in _shown(parts, progress)]
+    return examples_of(_tables(plan, work, done), list(plan.sets), plan.all_needs)
+
+
+def context_of(model: AnswerModel) -> int | None:
+    """Longest sequence of the model in tokens, where its configuration names one."""
+    config: Any = model.inner.config
+    context = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
+    return None if context is None else int(context)
+
+
+def share(names: Sequence[str], rank: int, size: int) -> list[str]:
+    """The parts of one process: every `size`-th, so that long and short ones are spread."""
+    return list(names[rank::size])
+
+
+def _run_mine(parts: Sequence[Part], journal: Journal, progress: bool) -> None:
+    """Do this process's share of what is missing; the first failure is everybody's."""
+    missing = processes.on_main(lambda: journal.missing([part.name for part in parts]))
+    mine = set(share(missing, *processes.world()))
+    failure = None
+    try:
+        todo = [part for part in parts if part.name in mine]
+        for part in _shown(todo, progress and processes.is_main()):
+            started = time.monotonic()
+            table, tokens = part.run()
+            seconds = time.monotonic() - started
+            journal.keep(part.name, table, {"seconds": seconds, "tokens": tokens})
+    except Exception as error:
+        failure = error
+    failures = [error for error in processes.gather(failure) if error is not None]
+    if failures:
+        raise failures[0]
+
+
+def _shown(parts: Sequence[Part], progress: bool) -> Iterable[Part]:
+    from tqdm import tqdm
+
+    # disable=None: silent when stderr is not a terminal.
+    total, disable = sum(part.items for part in parts), None if progress else True
+    with tqdm(total=total, unit="", file=sys.stderr, disable=disable) as bar:
+        for part in parts:
+            bar.set_description(part.table)
+            yield part
+            bar.update(part.items)
+
+
+def _finish(
+    journal: Journal,
+    head: Mapping[str, Any],
+    plan: Plan,
+    work: Work,
+    parts: Sequence[Part],
+    restart: bool,
+) -> None:
+    done, cost = [], {name: {"seconds": 0.0, "tokens": 0.0} for name in SCHEMAS}
+    del cost["examples"]
+    for part in parts:
+        table, spent = journal.load(part.name)
+        done.append((part.table, table))
+        for name, value in spent.items():
+            cost[part.table][name] += value
+    meta = {
+        **head["identity"],
+        "salt": head["salt"],
+        "plan_hmac": head["plan_hmac"],
+        "settings": head["settings"],
+        "cost": {
+            name: {"seconds": round(c["seconds"], 3), "forward_tokens": int(c["tokens"])}
+            for name, c in cost.items()
+        },
+        "created": utc_now(),
+    }
+    write_measurements(journal.folder, _tables(plan, work, done), meta, overwrite=restart)
+    journal.remove()
+
+
+def _tables(plan: Plan, work: Work, done: Sequence[tuple[str, pa.Table]]) -> dict[str, pa.Table]:
+    tables = {
+        name: merged(name, [table for of, table in done if of == name])
+        for name in SCHEMAS
+        if name != "examples"
+    }
+    return {"examples": merged("examples", [examples_table(plan.sets, work.unmeasured)]), **tables}
+
+
+def _identity(
+    model: AnswerModel, encoder: Encoder, plan: Plan, fingerprint: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Everything that changes a measurement, but for the records' texts."""
+    versions = environment()
+    values = {
+        "fingerprint": dict(fingerprint),
+        "encoder": {**encoder.describe(), "tokenizer_sha256": tokenizer_digest(encoder)},
+        "sets": {name: len(records) for name, records in plan.sets.items()},
+        "needs": [need_to_dict(need) for need in plan.all_needs],
+        "model": {
+            "dtype": str(model.inner.dtype).removeprefix("torch."),
+            "device": model.device.type,
+            "head": model.head_path,
+        },
+        "versions": {"unbelief": versions.unbelief, **versions.packages},
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(values))  # as it will be read again
+    return plain
