@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("report",),
     ("card", "preflight", "unlearner", "ledger"),
     ("suites", "interventions", "diagnose", "judge", "calibrate", "study"),
+    ("evaluate",),
     ("lab",),
     ("config",),
     ("cli", "__main__"),

@@ -33,7 +33,7 @@ def unlearn(
     from unbelief.rundir import RunFolder
     from unbelief.unlearner import Unlearner
 
-    _silence()
+    silence()
     unlearner = Unlearner(
         model=config.model,
         forget=config.forget,
@@ -103,7 +103,7 @@ def check(model: str, forget: str, retain: str | None, lora: str | None, as_json
     """`unbelief check`."""
     from unbelief.preflight import check_request, render
 
-    _silence()
+    silence()
     report = check_request(model=model, forget=forget, retain=retain, lora=lora)
     print(json.dumps(report.as_dict()) if as_json else render(report))
 
@@ -154,7 +154,7 @@ def quickstart(
     check_destination(output, overwrite)
     from unbelief.lab import quickstart as run
 
-    _silence()
+    silence()
     result = run(output, seeds=seeds, seed=seed, overwrite=overwrite, progress=not quiet)
     print(json.dumps(result.summary()) if as_json else result.text())
 
@@ -167,7 +167,7 @@ def _default(field: Any) -> Any:
     return field.default_factory().name
 
 
-def _silence() -> None:
+def silence() -> None:
     """Transformers' own bars and notices would mix with ours."""
     from transformers.utils import logging
 

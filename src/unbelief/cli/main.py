@@ -12,6 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from unbelief import __version__
+from unbelief.cli import evaluation
+from unbelief.cli.flags import Json, Quiet, settings, two
 from unbelief.cli.ledger import app as ledger_commands
 from unbelief.errors import RequestError, UnbeliefError
 
@@ -25,25 +27,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
-
-
-def _two(name: str, text: str) -> Any:
-    """An option in both spellings: `--learning-rate` and `--learning_rate`."""
-    dashed = "--" + name.replace("_", "-")
-    return typer.Option(*dict.fromkeys((dashed, "--" + name)), help=text, show_default=False)
-
 
 @app.command()
 def unlearn(
-    model: Annotated[str | None, _two("model", "Model folder, hub id or adapter folder.")] = None,
+    model: Annotated[str | None, two("model", "Model folder, hub id or adapter folder.")] = None,
     forget: Annotated[
-        str | None, _two("forget", "Records to forget: JSONL, Parquet, CSV, folder or hub id.")
+        str | None, two("forget", "Records to forget: JSONL, Parquet, CSV, folder or hub id.")
     ] = None,
-    retain: Annotated[str | None, _two("retain", "Records to keep, likewise.")] = None,
-    method: Annotated[str | None, _two("method", "See `unbelief methods` (default: bs-s).")] = None,
-    output: Annotated[Path | None, _two("output", "Model folder that is to appear.")] = None,
+    retain: Annotated[str | None, two("retain", "Records to keep, likewise.")] = None,
+    method: Annotated[str | None, two("method", "See `unbelief methods` (default: bs-s).")] = None,
+    output: Annotated[Path | None, two("output", "Model folder that is to appear.")] = None,
     setting: Annotated[
         list[str] | None,
         typer.Option(
@@ -52,19 +45,19 @@ def unlearn(
             show_default=False,
         ),
     ] = None,
-    config: Annotated[Path | None, _two("config", "YAML file; flags beat it.")] = None,
-    learning_rate: Annotated[float | None, _two("learning_rate", "Peak learning rate.")] = None,
+    config: Annotated[Path | None, two("config", "YAML file; flags beat it.")] = None,
+    learning_rate: Annotated[float | None, two("learning_rate", "Peak learning rate.")] = None,
     num_train_epochs: Annotated[
-        float | None, _two("num_train_epochs", "Passes over the forget data.")
+        float | None, two("num_train_epochs", "Passes over the forget data.")
     ] = None,
-    max_steps: Annotated[int | None, _two("max_steps", "Optimiser steps; beats epochs.")] = None,
+    max_steps: Annotated[int | None, two("max_steps", "Optimiser steps; beats epochs.")] = None,
     per_device_train_batch_size: Annotated[
-        int | None, _two("per_device_train_batch_size", "Forget pairs per process and step.")
+        int | None, two("per_device_train_batch_size", "Forget pairs per process and step.")
     ] = None,
     gradient_accumulation_steps: Annotated[
-        int | None, _two("gradient_accumulation_steps", "Multiplies the pairs per step.")
+        int | None, two("gradient_accumulation_steps", "Multiplies the pairs per step.")
     ] = None,
-    lora: Annotated[str | None, _two("lora", "Train an adapter: r=16,alpha=32.")] = None,
+    lora: Annotated[str | None, two("lora", "Train an adapter: r=16,alpha=32.")] = None,
     merge: Annotated[
         bool | None,
         typer.Option(
@@ -83,9 +76,9 @@ def unlearn(
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int | None, _two("seed", "Of everything random.")] = None,
-    beliefs: Annotated[str | None, _two("beliefs", "A belief bank to use again.")] = None,
-    device: Annotated[str | None, _two("device", "auto, cpu or a torch device.")] = None,
+    seed: Annotated[int | None, two("seed", "Of everything random.")] = None,
+    beliefs: Annotated[str | None, two("beliefs", "A belief bank to use again.")] = None,
+    device: Annotated[str | None, two("device", "auto, cpu or a torch device.")] = None,
     trust_remote_code: Annotated[
         bool | None,
         typer.Option(
@@ -96,8 +89,8 @@ def unlearn(
     restart: Annotated[
         bool, typer.Option("--restart", help="Throw away an unfinished run instead of resuming.")
     ] = False,
-    ledger: Annotated[Path | None, _two("ledger", "Record the run in this ledger.")] = None,
-    request_id: Annotated[str | None, _two("request_id", "Request the run serves.")] = None,
+    ledger: Annotated[Path | None, two("ledger", "Record the run in this ledger.")] = None,
+    request_id: Annotated[str | None, two("request_id", "Request the run serves.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -128,16 +121,16 @@ def unlearn(
     }
     if output is None:
         raise RequestError("--output is missing", remedy="name the folder that is to appear")
-    given = _settings(setting)
+    given = settings(setting)
     run(flags, given, config, output, overwrite, restart, as_json, quiet, ledger, request_id)
 
 
 @app.command()
 def check(
-    model: Annotated[str, _two("model", "Model folder or hub id.")],
-    forget: Annotated[str, _two("forget", "Records to forget.")],
-    retain: Annotated[str | None, _two("retain", "Records to keep.")] = None,
-    lora: Annotated[str | None, _two("lora", "Estimate for an adapter: r=16.")] = None,
+    model: Annotated[str, two("model", "Model folder or hub id.")],
+    forget: Annotated[str, two("forget", "Records to forget.")],
+    retain: Annotated[str | None, two("retain", "Records to keep.")] = None,
+    lora: Annotated[str | None, two("lora", "Estimate for an adapter: r=16.")] = None,
     as_json: Json = False,
 ) -> None:
     """Dry run: schema, duplicates, overlap of forget and retain, token counts, memory and time."""
@@ -170,9 +163,9 @@ def attacks(
 
 @app.command()
 def quickstart(
-    output: Annotated[Path, _two("output", "Folder that is to appear.")] = Path("quickstart"),
-    seeds: Annotated[int, _two("seeds", "Worlds to run; intervals need several.")] = 1,
-    seed: Annotated[int, _two("seed", "Of the first world.")] = 0,
+    output: Annotated[Path, two("output", "Folder that is to appear.")] = Path("quickstart"),
+    seeds: Annotated[int, two("seeds", "Worlds to run; intervals need several.")] = 1,
+    seed: Annotated[int, two("seed", "Of the first world.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -186,6 +179,9 @@ def quickstart(
 app.add_typer(ledger_commands, name="ledger")
 
 
+evaluation.register(app)
+
+
 @app.callback(invoke_without_command=True)
 def _root(
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
@@ -193,24 +189,6 @@ def _root(
     if version:
         print(__version__)
         raise typer.Exit
-
-
-def _settings(given: list[str] | None) -> dict[str, str]:
-    out: dict[str, str] = {}
-    for item in given or []:
-        key, equals, value = item.partition("=")
-        if not equals or not key.strip() or not value.strip():
-            raise RequestError(
-                f"--set {item!r} is not key=value",
-                where="--set",
-                remedy="for example --set top_k=20",
-            )
-        if key.strip() in out:
-            raise RequestError(
-                f"--set {key.strip()} is given twice", where="--set", remedy="give it once"
-            )
-        out[key.strip()] = value.strip()
-    return out
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from unbelief.measure.tables import ClassifierNeed, Example, Need, PromptKind
-from unbelief.scores.base import Metric, Unscorable, texts_of
+from unbelief.scores.base import Better, Metric, Unscorable, texts_of
 from unbelief.scores.texts import GREEDY_TOKENS, greedy_need
 
 
@@ -32,6 +32,7 @@ class Fluency(Metric):
     summary: ClassVar[str] = "probability that a gibberish classifier calls the answer clean"
     unit: ClassVar[str] = "probability"
     source: ClassVar[str] = "OpenUnlearning, arXiv 2506.12618"
+    better: ClassVar[Better] = "higher"
 
     max_tokens: int = 512
     max_new_tokens: int = GREEDY_TOKENS
