@@ -41,26 +41,30 @@ def measure(source: str, data: Path, sample: int) -> dict[str, Any]:
     import numpy as np
 
     from unbelief.data import read_records
-    from unbelief.measure import measure_answers, measure_recitation
+    from unbelief.measure import Plan, measure_examples
     from unbelief.models.load import load_model
     from unbelief.models.runner import AnswerModel
-    from unbelief.scores import exact_recitation, extraction_strength
+    from unbelief.scores.metrics.exact_recitation import ExactRecitation
+    from unbelief.scores.metrics.extraction_strength import ExtractionStrength
     from unbelief.tokens import Encoder
 
     loaded = load_model(source, device="cpu")
-    encoder, model = Encoder(loaded.tokenizer), AnswerModel(loaded.model)
     retain = read_records(data / "retain90.jsonl")
     chosen = np.random.default_rng(0).choice(len(retain), sample, replace=False)
+    sets = {
+        "forget": read_records(data / "forget10.jsonl"),
+        "retain": [retain[i] for i in sorted(chosen)],
+    }
+    strength, recitation = ExtractionStrength(), ExactRecitation()
+    needs = (*strength.needs, *recitation.needs)
+    plan = Plan(sets, dict.fromkeys(sets, needs))
+    examples = measure_examples(AnswerModel(loaded.model), Encoder(loaded.tokenizer), plan)
     out: dict[str, Any] = {}
-    for name, records in (
-        ("forget", read_records(data / "forget10.jsonl")),
-        ("retain", [retain[i] for i in sorted(chosen)]),
-    ):
-        strengths = [extraction_strength(m).value for m in measure_answers(model, encoder, records)]
-        said = measure_recitation(model, encoder, records)
+    for name, its in examples.items():
+        strengths = [strength.score(example).value for example in its]
         out[f"{name}_es"] = statistics.mean(s for s in strengths if s is not None)
-        out[f"{name}_recited"] = int(sum(exact_recitation(m).value or 0 for m in said))
-        out[f"{name}_n"] = len(records)
+        out[f"{name}_recited"] = int(sum(recitation.score(example).value or 0 for example in its))
+        out[f"{name}_n"] = len(its)
     return out
 
 
