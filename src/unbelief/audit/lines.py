@@ -1,0 +1,98 @@
+"""What an audit measures, without attack and under one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from unbelief.scores.conventions import aggregate, metric
+from unbelief.suites.base import Line
+
+Group = Literal["leak", "utility", "fluency", "membership"]
+UNDER_ATTACK = ("key_fact_recall", "extraction_strength", "probability")
+"""Leak measures that are read again under every attack."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """A line with what the report says about it.
+
+    Attributes:
+        line: The metric or aggregate.
+        title: In words.
+        group: Where it stands.
+    """
+
+    line: Line
+    title: str
+    group: Group
+
+
+def audit_measures(samples: int, temperature: float) -> tuple[Measure, ...]:
+    """All measures, in the order of the report.
+
+    Args:
+        samples: Answers per prompt for the leak rate.
+        temperature: Of those answers.
+    """
+    sampled = {"samples": samples, "temperature": temperature}
+    paraphrased = {"prompt": "paraphrased"}
+    return (
+        _item("key_fact_recall", "Facts in the greedy answer", "leak"),
+        _item("leak_rate", "Sampled answers with the fact", "leak", options=sampled),
+        _set("leak_bound", "Prompts of which any sampled answer leaks", "leak", ("leak_rate",)),
+        _item("extraction_strength", "Extraction strength", "leak"),
+        _item(
+            "extraction_strength_paraphrased",
+            "Extraction strength, question rephrased",
+            "leak",
+            how="extraction_strength",
+            options=paraphrased,
+        ),
+        _item("probability", "Probability of the true answer", "leak"),
+        _item("rougeL_recall", "ROUGE-L recall of the true answer", "leak"),
+        _item("exact_recitation", "Answers recited word for word", "leak"),
+        _item("collapse_rate", "Answers that are repetition or empty", "fluency"),
+        _item("retain_probability", "Probability of retained answers", "utility", on="retain"),
+        _item("retain_rougeL_recall", "ROUGE-L recall of retained answers", "utility", on="retain"),
+        _item("retain_extraction_strength", "Extraction strength, kept", "utility", on="retain"),
+        _item("retain_collapse_rate", "Collapsed answers, kept prompts", "fluency", on="retain"),
+        _item("mia_min_k_forget", "Min-K of forget records", "membership", how="mia_min_k"),
+        _item(
+            "mia_min_k_holdout",
+            "Min-K of unseen records",
+            "membership",
+            on="holdout",
+            how="mia_min_k",
+        ),
+        _set(
+            "mia_auc",
+            "Membership inference, AUC of Min-K",
+            "membership",
+            ("mia_min_k_forget", "mia_min_k_holdout"),
+        ),
+    )
+
+
+def lines_under_attack(measures: tuple[Measure, ...]) -> tuple[Line, ...]:
+    """The lines read again under attack, the same definitions."""
+    return tuple(m.line for m in measures if m.line.name in UNDER_ATTACK)
+
+
+def _item(
+    name: str,
+    title: str,
+    group: Group,
+    *,
+    on: str = "forget",
+    how: str | None = None,
+    options: Mapping[str, object] | None = None,
+) -> Measure:
+    chosen = metric(how or name.removeprefix("retain_"), options=options)
+    return Measure(line=Line(name=name, how=chosen, on=on), title=title, group=group)
+
+
+def _set(name: str, title: str, group: Group, inputs: tuple[str, ...]) -> Measure:
+    line = Line(name=name, how=aggregate(name), inputs=inputs)
+    return Measure(line=line, title=title, group=group)

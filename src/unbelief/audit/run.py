@@ -1,0 +1,202 @@
+"""The audit itself: one model after the other in memory, every attack on it, then the document."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from unbelief.audit.assemble import assemble
+from unbelief.audit.gates import check_rules
+from unbelief.audit.lines import UNDER_ATTACK, Measure, audit_measures, lines_under_attack
+from unbelief.audit.numbers import Found, Tried
+from unbelief.audit.request import AuditRequest
+from unbelief.audit.subject import Attack, AttackResult, Examples, Sets, Subject, open_subject
+from unbelief.errors import Interrupted, RequestError
+from unbelief.evaluate.scoring import ItemScores, item_scores
+from unbelief.interventions.attacks.relearn import Relearn
+from unbelief.interventions.base import Context
+from unbelief.interventions.registry import build_attack
+from unbelief.outputs import atomic_folder, check_destination
+from unbelief.report.audit_document import AuditDocument, ModelFacts, Role
+from unbelief.report.audit_page import build_audit_report
+from unbelief.suites.base import Line
+from unbelief.suites.own import KIND
+
+ATTACKED: tuple[Role, ...] = ("unlearned", "retrained")
+"""On whom attacks are tried: the original has nothing to hide."""
+CURVE = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4)
+"""Where the relearning curve is read, in lengths of the attack."""
+
+
+def audit(
+    request: AuditRequest,
+    output: str | Path,
+    *,
+    overwrite: bool = False,
+    progress: bool = False,
+    command: str = "",
+) -> AuditDocument:
+    """Audit a model and write `audit.json` and `report.html` into a folder that appears whole.
+
+    What the models said is kept in `OUTPUT.run` until the audit is complete, so the same call after
+    an interruption asks only what is missing, and in `OUTPUT/measurements` afterwards. All of it
+    holds the records' texts.
+
+    Args:
+        request: What to audit.
+        output: Folder that is to appear.
+        overwrite: Replace one that is there.
+        progress: Show bars on stderr when that is a terminal.
+        command: For the report's reproduction section.
+
+    Raises:
+        RequestError: Something is wrong with the request; nothing is written.
+        Interrupted: Ctrl-C; the same call goes on.
+    """
+    target = check_destination(output, overwrite)
+    measures = audit_measures(request.samples, request.temperature)
+    attacks = {name: build_attack(name, options) for name, options in request.attacks.items()}
+    names = [m.line.name for m in measures]
+    check_rules(request.gates, names, dict.fromkeys(attacks, UNDER_ATTACK))
+    items = KIND.read(request.source)
+    sets = _limited(items.sets, request.limit)
+    work = target.with_name(target.name + ".run")
+    started = time.monotonic()
+    try:
+        work.mkdir(parents=True, exist_ok=True, mode=0o700)
+        found = _all_models(request, sets, items.absent, measures, attacks, work, progress)
+    except KeyboardInterrupt:
+        raise Interrupted("stopped", where=str(work), remedy="the same command resumes") from None
+    finally:
+        if work.is_dir() and not any(work.iterdir()):
+            work.rmdir()
+    reproduction = {
+        "command": command,
+        "request": _plain(request),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    places = (request.model, request.original, request.retrained)
+    beside = tuple(Path(p) for p in places if p is not None and Path(p).is_dir())
+    document = assemble(request, found, measures, beside, reproduction)
+    with atomic_folder(target, overwrite) as folder:
+        folder.chmod(0o700)
+        (folder / "audit.json").write_text(document.model_dump_json(indent=1), encoding="utf-8")
+        (folder / "report.html").write_text(build_audit_report(document), encoding="utf-8")
+        shutil.copytree(work, folder / "measurements")
+    shutil.rmtree(work, ignore_errors=True)
+    return document
+
+
+def _all_models(
+    request: AuditRequest,
+    sets: Sets,
+    absent: Mapping[str, str],
+    measures: Sequence[Measure],
+    attacks: Mapping[str, Attack],
+    work: Path,
+    progress: bool,
+) -> Found:
+    lines = tuple(m.line for m in measures)
+    facts: list[ModelFacts] = []
+    examples: dict[Role, Examples] = {}
+    scores: dict[Role, ItemScores] = {}
+    tried: dict[str, Tried] = {}
+    curve: dict[Role, dict[int, ItemScores]] = {}
+    sources: dict[Role, str | None] = {
+        "unlearned": request.model,
+        "original": request.original,
+        "retrained": request.retrained,
+    }
+    options: dict[str, Any] = {}
+    for role, source in sources.items():
+        if source is None:
+            continue
+        subject = open_subject(request, role, source, work, progress=progress)
+        facts.append(subject.facts)
+        filled = {name: records for name, records in sets.items() if records}
+        examples[role] = subject.asked(filled, tuple(x for x in lines if x.on in ("", *filled)))
+        scores[role] = item_scores(lines, examples[role])
+        if role not in ATTACKED:
+            continue
+        context = Context(
+            encoder=subject.encoder,
+            forget=sets["forget"],
+            retain=sets["retain"],
+            model=subject.model,
+        )
+        under = lines_under_attack(tuple(measures))
+        for name, attack in attacks.items():
+            before = tried.get(name) or Tried(name=name, options=asdict(attack))
+            tried[name] = _try(subject, attack, context, under, before)
+        relearn = attacks.get("relearn")
+        if isinstance(relearn, Relearn) and relearn.lacks(context) is None:
+            options = asdict(relearn)
+            curve[role] = _curve(subject, relearn, context, under)
+    return Found(
+        sets=sets,
+        absent=absent,
+        models=tuple(facts),
+        examples=examples,
+        scores=scores,
+        attacks=tuple(tried.values()),
+        curve=curve,
+        curve_options=options,
+    )
+
+
+def _try(
+    subject: Subject, attack: Attack, context: Context, lines: Sequence[Line], before: Tried
+) -> Tried:
+    """Make one attack on one model; an attack that cannot be made is reported, not skipped."""
+    if before.because:
+        return before
+    lacking = attack.lacks(context)
+    if lacking is not None:
+        return replace(before, because=lacking)
+    started = time.monotonic()
+    try:
+        result: AttackResult = subject.attacked(attack, context, lines)
+    except RequestError as error:
+        if subject.role != "unlearned":
+            return before
+        return replace(before, because=error.message)
+    own = subject.role == "unlearned"
+    return replace(
+        before,
+        scores={**before.scores, subject.role: result.scores},
+        examples=result.examples if own else before.examples,
+        seconds=round(time.monotonic() - started, 1) if own else before.seconds,
+    )
+
+
+def _curve(
+    subject: Subject, relearn: Relearn, context: Context, lines: Sequence[Line]
+) -> dict[int, ItemScores]:
+    """Leak measures along one relearning run, to four times the attack's length."""
+    total = relearn.steps(context)
+    at = sorted({0, *(max(1, round(total * share)) for share in CURVE)})
+    found: dict[int, ItemScores] = {}
+    with relearn.curve(subject.model, context, at) as points:
+        for step, attacked in points:
+            model = replace(subject, model=attacked)
+            found[step] = model.at_step(step, relearn, context, lines)
+    return found
+
+
+def _limited(sets: Sets, limit: int | None) -> dict[str, Any]:
+    return {name: records[:limit] if limit else records for name, records in sets.items()}
+
+
+def _plain(request: AuditRequest) -> dict[str, Any]:
+    """The request without what tells of the machine it was made on."""
+    values = asdict(request)
+    for name in ("model", "original", "retrained", "forget", "retain", "holdout"):
+        if values[name] is not None:
+            values[name] = Path(values[name]).name or values[name]
+    values["gates"] = [rule.text for rule in request.gates]
+    values["attacks"] = {name: dict(options) for name, options in request.attacks.items()}
+    return values
