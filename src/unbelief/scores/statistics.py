@@ -216,7 +216,9 @@ def combined(
     for i, one in enumerate(inputs, start=1):
         if one.value is None:
             why = "; ".join(one.reasons) or "it was not computed"
-            return missing(f"input {i} of {len(inputs)} has no value: {why}", unit=unit)
+            return missing(
+                f"input {i} of {len(inputs)} has no value: {why}", unit=unit, version=version
+            )
     value = float(formula(np.array([one.value for one in inputs], float)))
     if not math.isfinite(value):
         return missing(f"the result is {value}", unit=unit, version=version)

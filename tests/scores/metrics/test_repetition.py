@@ -36,7 +36,9 @@ EMPTY = ["", "   ", "\n\n"]
 
 
 def value(name: str, *texts: str, **options: object):
-    one = metric(name, options={"samples": len(texts), "temperature": float(len(texts) > 1), **options})
+    one = metric(
+        name, options={"samples": len(texts), "temperature": float(len(texts) > 1), **options}
+    )
     return one.score(with_texts(one, *texts))
 
 

@@ -37,7 +37,7 @@ class DistanceToRetrained(Aggregate):
         """The distance of the one number."""
         (own,) = expect(inputs, 1, self.name)
         if reference is None:
-            return missing(NO_REFERENCE, unit=own.unit)
+            return missing(NO_REFERENCE, unit=own.unit, version=self.version)
         (other,) = expect(reference, 1, self.name)
         signed = difference(own, other)
         if signed.value is None:
@@ -49,7 +49,9 @@ class DistanceToRetrained(Aggregate):
             across = estimate.low <= 0 <= estimate.high
             bounds = (0.0 if across else ends[0], ends[1])
         drawn = None if signed.draws is None else np.abs(signed.draws)
-        return replace(signed, value=abs(signed.value), draws=drawn, bounds=bounds)
+        return replace(
+            signed, value=abs(signed.value), draws=drawn, bounds=bounds, version=self.version
+        )
 
 
 @dataclass(frozen=True)
@@ -143,9 +145,9 @@ class MiaCloseness(Aggregate):
         """The closeness of the one AUC."""
         (own,) = expect(inputs, 1, self.name)
         if reference is None:
-            return missing(NO_REFERENCE, unit=self.unit)
+            return missing(NO_REFERENCE, unit=self.unit, version=self.version)
         (other,) = expect(reference, 1, self.name)
-        return combined([own, other], self._closeness, unit=self.unit)
+        return combined([own, other], self._closeness, unit=self.unit, version=self.version)
 
     def _closeness(self, both: np.ndarray) -> np.ndarray:
         x, r = both[..., 0], both[..., 1]
@@ -167,14 +169,18 @@ def _relative(
 ) -> Statistic:
     (own,) = expect(inputs, 1, one.name)
     if reference is None:
-        return missing(NO_REFERENCE, unit=one.unit)
+        return missing(NO_REFERENCE, unit=one.unit, version=one.version)
     (other,) = expect(reference, 1, one.name)
     if other.value is not None and of(np.array(other.value)) + epsilon == 0:
-        return missing("the retrained model's value is 0: there is no ratio", unit=one.unit)
+        return missing(
+            "the retrained model's value is 0: there is no ratio",
+            unit=one.unit,
+            version=one.version,
+        )
 
     def change(both: np.ndarray) -> np.ndarray:
         x, base = of(both[..., 0]), of(both[..., 1])
         with np.errstate(divide="ignore", invalid="ignore"):
             return 100 * (x - base) / (base + epsilon)
 
-    return combined([own, other], change, unit=one.unit)
+    return combined([own, other], change, unit=one.unit, version=one.version)

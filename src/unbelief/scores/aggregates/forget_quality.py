@@ -58,11 +58,11 @@ class ForgetQuality(Aggregate):
             self.scale
         ]
         if reference is None:
-            return missing(NO_REFERENCE, unit=unit)
+            return missing(NO_REFERENCE, unit=unit, version=self.version)
         (other,) = expect(reference, 1, self.name)
         pairs, reason = scored_for_both(own, other)
         if reason:
-            return missing(reason, unit=unit)
+            return missing(reason, unit=unit, version=self.version)
         log_p = ks_log_p(pairs[:, 0], pairs[:, 1])
         value = {"p": math.exp(log_p), "ln": log_p, "log10": log_p / math.log(10)}[self.scale]
         lost = len(own.scores) - len(pairs)
@@ -72,6 +72,7 @@ class ForgetQuality(Aggregate):
             n_unscored=lost,
             reasons={"not scored for both models": lost} if lost else {},
             unit=unit,
+            version=self.version,
             interval="none (a p-value)",
         )
 

@@ -16,7 +16,7 @@ from unbelief.scores.statistics import combined, missing
 def harmonic_mean(values: np.ndarray) -> np.ndarray:
     """Harmonic mean over the last axis of numbers of 0 or more; 0 where one of them is 0."""
     values = np.asarray(values, float)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         return values.shape[-1] / (1 / values).sum(axis=-1)
 
 
@@ -43,7 +43,7 @@ class HarmonicMean(Aggregate):
         """The harmonic mean of all inputs."""
         if not inputs:
             raise ValueError(f"{self.name} needs at least one number")
-        return _harmonic(inputs, self.unit)
+        return _harmonic(inputs, self)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class ModelUtility(Aggregate):
         self, inputs: Sequence[Statistic], reference: Sequence[Statistic] | None
     ) -> Statistic:
         """The harmonic mean of the nine, in any order."""
-        return _harmonic(expect(inputs, 9, self.name), self.unit)
+        return _harmonic(expect(inputs, 9, self.name), self)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Memorization(Aggregate):
         self, inputs: Sequence[Statistic], reference: Sequence[Statistic] | None
     ) -> Statistic:
         """The harmonic mean of the complements of the four, in any order."""
-        return _harmonic(expect(inputs, 4, self.name), self.unit, complement=True)
+        return _harmonic(expect(inputs, 4, self.name), self, complement=True)
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Utility(Aggregate):
         self, inputs: Sequence[Statistic], reference: Sequence[Statistic] | None
     ) -> Statistic:
         """The harmonic mean of the two."""
-        return _harmonic(expect(inputs, 2, self.name), self.unit)
+        return _harmonic(expect(inputs, 2, self.name), self)
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class UtilityOriginalFluency(Aggregate):
         self, inputs: Sequence[Statistic], reference: Sequence[Statistic] | None
     ) -> Statistic:
         """The harmonic mean of the two."""
-        return _harmonic(expect(inputs, 2, self.name), self.unit)
+        return _harmonic(expect(inputs, 2, self.name), self)
 
 
 @dataclass(frozen=True)
@@ -159,10 +159,12 @@ class Agg(Aggregate):
         self, inputs: Sequence[Statistic], reference: Sequence[Statistic] | None
     ) -> Statistic:
         """The harmonic mean of the two."""
-        return _harmonic(expect(inputs, 2, self.name), self.unit)
+        return _harmonic(expect(inputs, 2, self.name), self)
 
 
-def _harmonic(inputs: Sequence[Statistic], unit: str, *, complement: bool = False) -> Statistic:
+def _harmonic(
+    inputs: Sequence[Statistic], one: Aggregate, *, complement: bool = False
+) -> Statistic:
     def parts(values: np.ndarray) -> np.ndarray:
         return 1 - values if complement else values
 
@@ -170,5 +172,7 @@ def _harmonic(inputs: Sequence[Statistic], unit: str, *, complement: bool = Fals
     for value in known:
         if parts(np.array(value)) < 0:
             what = "above 1" if complement else "negative"
-            return missing(f"a part is {what} ({value:.3g})", unit=unit)
-    return combined(inputs, lambda values: harmonic_mean(parts(values)), unit=unit)
+            return missing(f"a part is {what} ({value:.3g})", unit=one.unit, version=one.version)
+    return combined(
+        inputs, lambda values: harmonic_mean(parts(values)), unit=one.unit, version=one.version
+    )

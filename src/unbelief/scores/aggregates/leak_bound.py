@@ -42,12 +42,16 @@ class LeakBound(Aggregate):
         """The share of leaking prompts (or clusters) and its bound."""
         (rates,) = expect(inputs, 1, self.name)
         if not any(s.value is not None for s in rates.scores):
-            return missing("; ".join(rates.reasons) or "no prompt was scored", unit=self.unit)
+            return missing(
+                "; ".join(rates.reasons) or "no prompt was scored",
+                unit=self.unit,
+                version=self.version,
+            )
         found = list(rates.scores)
         if self.over == "clusters":
             found = _by_cluster(found)
         leaks = [s if s.value is None else replace(s, value=float(s.value > 0)) for s in found]
-        bound = rate_statistic(leaks, unit=self.unit, side="upper")
+        bound = rate_statistic(leaks, unit=self.unit, version=self.version, side="upper")
         interval = f"exact binomial 95 % upper bound over {self.over}, any response leaking"
         return replace(bound, interval=interval)
 

@@ -47,7 +47,7 @@ class MiaAuc(Aggregate):
         """The AUC of (forget, holdout)."""
         forget, holdout = expect(inputs, 2, self.name)
         if reason := _empty(forget, holdout):
-            return missing(reason, unit=self.unit)
+            return missing(reason, unit=self.unit, version=self.version)
         members, others = (
             _Side.of(forget, "members", self.seed),
             _Side.of(holdout, "others", self.seed),
@@ -58,7 +58,7 @@ class MiaAuc(Aggregate):
         if members.weights is not None and others.weights is not None:
             with np.errstate(invalid="ignore"):
                 drawn = ((members.weights @ wins) * others.weights).sum(axis=1)
-        return _result(self.unit, float(wins.mean()), drawn, forget, holdout)
+        return _result(self, float(wins.mean()), drawn, forget, holdout)
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,12 @@ class MiaTprAtFpr(Aggregate):
         """The true positive rate of (forget, holdout)."""
         forget, holdout = expect(inputs, 2, self.name)
         if reason := _empty(forget, holdout):
-            return missing(reason, unit=self.unit)
+            return missing(reason, unit=self.unit, version=self.version)
         if holdout.n * self.fpr < 1 - 1e-9:
             return missing(
                 f"{holdout.n} holdout items cannot resolve a false positive rate of {self.fpr:g}",
                 unit=self.unit,
+                version=self.version,
             )
         members = _Side.of(forget, "members", self.seed)
         others = _Side.of(holdout, "others", self.seed)
@@ -107,7 +108,7 @@ class MiaTprAtFpr(Aggregate):
         drawn = None
         if members.weights is not None and others.weights is not None:
             drawn = self._rate(members, others, members.weights, others.weights)
-        return _result(self.unit, float(value), drawn, forget, holdout)
+        return _result(self, float(value), drawn, forget, holdout)
 
     def _rate(
         self, members: _Side, others: _Side, own: np.ndarray, other: np.ndarray
@@ -158,7 +159,7 @@ def _empty(forget: Statistic, holdout: Statistic) -> str:
 
 
 def _result(
-    unit: str, value: float, drawn: np.ndarray | None, forget: Statistic, holdout: Statistic
+    one: Aggregate, value: float, drawn: np.ndarray | None, forget: Statistic, holdout: Statistic
 ) -> Statistic:
     reasons = {**forget.reasons}
     for reason, n in holdout.reasons.items():
@@ -169,6 +170,7 @@ def _result(
         n=forget.n + holdout.n,
         n_unscored=forget.n_unscored + holdout.n_unscored,
         reasons=reasons,
-        unit=unit,
+        unit=one.unit,
+        version=one.version,
         interval=f"{BOOTSTRAP}, both sides" if drawn is not None else "none (one cluster)",
     )

@@ -87,8 +87,12 @@ def _over_original(
     formula: Callable[[np.ndarray], np.ndarray],
 ) -> Statistic:
     if reference is None:
-        return missing(NO_ORIGINAL, unit=one.unit)
+        return missing(NO_ORIGINAL, unit=one.unit, version=one.version)
     original = expect(reference, len(inputs), one.name)
     if any(part.value == 0 for part in original):
-        return missing("a value of the original model is 0: there is no ratio", unit=one.unit)
-    return combined([*inputs, *original], formula, unit=one.unit)
+        return missing(
+            "a value of the original model is 0: there is no ratio",
+            unit=one.unit,
+            version=one.version,
+        )
+    return combined([*inputs, *original], formula, unit=one.unit, version=one.version)

@@ -10,7 +10,7 @@ import numpy as np
 
 from unbelief.measure.tables import AnswerNeed, Example, GradientNeed, Need
 from unbelief.scores.answers import Tokens, logp_of, mean_logps, own_answer, token_slice
-from unbelief.scores.base import Better, Metric, Unscorable, answers_of
+from unbelief.scores.base import Better, Metric, Unscorable
 
 _OWN = AnswerNeed("answer")
 
@@ -104,7 +104,6 @@ class MiaMinK(_Attack):
 
     def value(self, example: Example) -> float:
         """Minus the mean of the lowest log-probabilities."""
-        answers_of(example, _OWN)
         return max(0.0, -lowest_mean(logp_of(own_answer(example, _OWN), self.tokens), self.k))
 
 
@@ -144,7 +143,6 @@ class MiaMinKPlusPlus(_Attack):
 
     def value(self, example: Example) -> float:
         """Minus the mean of the lowest standardised log-probabilities."""
-        answers_of(example, _OWN)
         answer = own_answer(example, _OWN)
         kept = token_slice(answer, self.tokens)
         entropy = np.asarray(answer.entropy, np.float64)[kept]
