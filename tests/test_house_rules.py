@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("card", "preflight", "unlearner", "ledger"),
     ("suites", "interventions", "diagnose", "judge", "calibrate", "study"),
     ("evaluate",),
+    ("audit",),
     ("lab",),
     ("config",),
     ("cli", "__main__"),

@@ -28,7 +28,7 @@ from unbelief.scores.base import Statistic
 
 _NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _RULE = re.compile(
-    rf"""^\s*(?P<measure>[a-z][a-zA-Z0-9_]*)(?:@(?P<attack>[a-z][a-z0-9_-]*))?
+    rf"""^\s*(?P<measure>[a-z][a-zA-Z0-9_]*)(?:@(?P<attack>[a-z][a-z0-9_:=.-]*[a-z0-9]))?
     \s*(?P<relation><=|>=)\s*
     (?:(?P<bound>-?{_NUMBER})
       |(?:(?P<factor>{_NUMBER})\s*\*\s*)?(?P<of>original|retrained)

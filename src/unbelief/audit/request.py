@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from unbelief.audit.attacks import STANDARD
 from unbelief.audit.gates import Rule
 from unbelief.errors import RequestError
 from unbelief.suites.base import Source
-
-Options = Mapping[str, str | int | float | bool]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +24,7 @@ class AuditRequest:
         forget: Records that were to be forgotten: file, folder or hub id.
         retain: Records that were to stay.
         holdout: Records no model was trained on, for membership inference.
-        attacks: Names of attacks, each with changed options.
+        attacks: Each `NAME` or `NAME:option=value`, see `audit.attacks`.
         gates: Bounds fixed beforehand.
         samples: Answers per prompt for the leak rate.
         temperature: Of those answers.
@@ -49,7 +48,7 @@ class AuditRequest:
     forget: str
     retain: str | None = None
     holdout: str | None = None
-    attacks: Mapping[str, Options] = field(default_factory=dict)
+    attacks: tuple[str, ...] = STANDARD
     gates: tuple[Rule, ...] = ()
     samples: int = 8
     temperature: float = 1.0

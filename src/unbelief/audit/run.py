@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unbelief.audit.assemble import assemble
+from unbelief.audit.attacks import parse_attacks
 from unbelief.audit.gates import check_rules
 from unbelief.audit.lines import UNDER_ATTACK, Measure, audit_measures, lines_under_attack
 from unbelief.audit.numbers import Found, Tried
@@ -19,7 +20,6 @@ from unbelief.errors import Interrupted, RequestError
 from unbelief.evaluate.scoring import ItemScores, item_scores
 from unbelief.interventions.attacks.relearn import Relearn
 from unbelief.interventions.base import Context
-from unbelief.interventions.registry import build_attack
 from unbelief.outputs import atomic_folder, check_destination
 from unbelief.report.audit_document import AuditDocument, ModelFacts, Role
 from unbelief.report.audit_page import build_audit_report
@@ -59,7 +59,7 @@ def audit(
     """
     target = check_destination(output, overwrite)
     measures = audit_measures(request.samples, request.temperature)
-    attacks = {name: build_attack(name, options) for name, options in request.attacks.items()}
+    attacks = parse_attacks(request.attacks)
     names = [m.line.name for m in measures]
     check_rules(request.gates, names, dict.fromkeys(attacks, UNDER_ATTACK))
     items = KIND.read(request.source)
@@ -132,10 +132,10 @@ def _all_models(
         for name, attack in attacks.items():
             before = tried.get(name) or Tried(name=name, options=asdict(attack))
             tried[name] = _try(subject, attack, context, under, before)
-        relearn = attacks.get("relearn")
-        if isinstance(relearn, Relearn) and relearn.lacks(context) is None:
-            options = asdict(relearn)
-            curve[role] = _curve(subject, relearn, context, under)
+        for relearn in (a for a in attacks.values() if isinstance(a, Relearn)):
+            if role not in curve and relearn.lacks(context) is None:
+                options = asdict(relearn)
+                curve[role] = _curve(subject, relearn, context, under)
     return Found(
         sets=sets,
         absent=absent,
@@ -159,7 +159,7 @@ def _try(
         return replace(before, because=lacking)
     started = time.monotonic()
     try:
-        result: AttackResult = subject.attacked(attack, context, lines)
+        result: AttackResult = subject.attacked(attack, before.name, context, lines)
     except RequestError as error:
         if subject.role != "unlearned":
             return before
@@ -198,5 +198,4 @@ def _plain(request: AuditRequest) -> dict[str, Any]:
         if values[name] is not None:
             values[name] = Path(values[name]).name or values[name]
     values["gates"] = [rule.text for rule in request.gates]
-    values["attacks"] = {name: dict(options) for name, options in request.attacks.items()}
     return values

@@ -67,15 +67,23 @@ class Subject:
         """Measure what the lines need; what was measured before is read again."""
         return self._measured(Plan(sets, needs_of(lines)), self.folder / self.role, {})
 
-    def attacked(self, attack: Attack, context: Context, lines: Sequence[Line]) -> AttackResult:
+    def attacked(
+        self, attack: Attack, label: str, context: Context, lines: Sequence[Line]
+    ) -> AttackResult:
         """Measure the lines under an attack.
+
+        Args:
+            attack: What is done.
+            label: The text it was asked for with.
+            context: Encoder and records.
+            lines: What is read.
 
         Raises:
             RequestError: The attack cannot be made on this model.
         """
         attack.require(context)
         records = tuple(context.forget)
-        folder = self.folder / f"{self.role}@{attack.name}"
+        folder = self.folder / f"{self.role}@{label.replace(':', ',')}"
         about = {"attack": attack.name, "options": asdict(attack)}
         if isinstance(attack, ModelIntervention):
             plan = Plan({"forget": records}, needs_of(lines))

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from unbelief import __version__
-from unbelief.cli import evaluation
+from unbelief.cli import auditing, evaluation
 from unbelief.cli.flags import Json, Quiet, settings, two
 from unbelief.cli.ledger import app as ledger_commands
 from unbelief.errors import RequestError, UnbeliefError
@@ -180,6 +180,7 @@ app.add_typer(ledger_commands, name="ledger")
 
 
 evaluation.register(app)
+auditing.register(app)
 
 
 @app.callback(invoke_without_command=True)
