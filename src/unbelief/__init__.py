@@ -23,6 +23,7 @@ _EXPORTS = {
     "NLL": "unbelief.objectives",
     "KL": "unbelief.objectives",
     "HiddenMatch": "unbelief.objectives",
+    "Evaluation": "unbelief.evaluate.request",
     "Record": "unbelief.types",
     "read_records": "unbelief.data",
 }
@@ -38,6 +39,7 @@ def __getattr__(name: str) -> Any:
 
 if TYPE_CHECKING:
     from unbelief.data import read_records
+    from unbelief.evaluate.request import Evaluation
     from unbelief.objectives import (
         BSS,
         BST,

@@ -46,6 +46,43 @@ def anew(
         _show(results, output, as_json, everything)
 
 
+def tasks(
+    values: Mapping[str, Any],
+    names: tuple[str, ...],
+    include_path: str | None,
+    output: Path,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """`unbelief evaluate --tasks`."""
+    from dataclasses import fields
+
+    from unbelief.evaluate.request import Evaluation
+
+    known = {"model", "suite", "template", "system_prompt", "limit", "reference"}
+    known |= {"dtype", "device", "revision", "trust_remote_code"}
+    others = [f.name for f in fields(Evaluation) if f.name in values and f.name not in known]
+    if others or values.get("suite", "wmdp") != "wmdp":
+        flag = "--" + (others[0].replace("_", "-") if others else "suite")
+        raise RequestError(
+            f"{flag} does not go with --tasks",
+            where=flag,
+            remedy="leave it out: the Harness decides what its tasks ask and how they are scored",
+        )
+    if "model" not in values:
+        raise RequestError("--model is missing", remedy="give --model")
+    request = Evaluation(**{"suite": "wmdp", **values})
+    from unbelief.cli.commands import silence
+    from unbelief.evaluate.harness import HarnessOptions, evaluate_tasks
+
+    silence()
+    options = HarnessOptions(include_path=include_path)
+    if names:
+        options = HarnessOptions(tasks=names, include_path=include_path)
+    results = evaluate_tasks(request, options, output, overwrite=overwrite)
+    _show(results, output, as_json, True)
+
+
 def again(
     measured: Path,
     output: Path | None,

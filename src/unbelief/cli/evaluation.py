@@ -74,6 +74,12 @@ def evaluate(
         list[str] | None,
         typer.Option("--set", help="columns.FIELD=COLUMN of own data.", show_default=False),
     ] = None,
+    tasks: Annotated[
+        str | None, two("tasks", "Tasks of the LM Evaluation Harness instead: wmdp_bio,mmlu.")
+    ] = None,
+    include_path: Annotated[
+        str | None, two("include_path", "Folder with the Harness's task files of your own.")
+    ] = None,
     device: Annotated[str | None, two("device", "auto, cpu or a torch device.")] = None,
     dtype: Annotated[str | None, two("dtype", "float32, bfloat16, ...")] = None,
     revision: Annotated[str | None, two("revision", "Commit of a hub model.")] = None,
@@ -125,7 +131,7 @@ def evaluate(
         "trust_remote_code": trust_remote_code,
     }
     values = {name: value for name, value in given.items() if value is not None}
-    names = tuple(name.strip() for name in (metrics or "").split(",") if name.strip())
+    names = _listed(metrics)
     common = {"convention": convention, "reference": reference}
     common = {name: value for name, value in common.items() if value is not None}
     if measured is not None:
@@ -135,6 +141,11 @@ def evaluate(
         return
     if output is None:
         raise RequestError("--output is missing", remedy="name the JSON file that is to appear")
+    if tasks is not None or include_path is not None:
+        evaluating.tasks(
+            {**values, **common}, _listed(tasks), include_path, output, overwrite, as_json
+        )
+        return
     evaluating.anew(
         {**values, **common, "metrics": names},
         output,
@@ -165,6 +176,10 @@ def suites(
     from unbelief.cli.evaluating import suites as run
 
     run(name, as_json)
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
 def _columns(given: list[str] | None) -> dict[str, str] | None:

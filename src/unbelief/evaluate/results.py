@@ -6,26 +6,25 @@ scores, from which another evaluation takes them when this one serves as its ref
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from unbelief.errors import RequestError
+from unbelief.evaluate.item_file import read_scores, scores_bytes, scores_file
 from unbelief.evaluate.scoring import ItemScores, Scored
 from unbelief.outputs import atomic_write
 from unbelief.scores.conventions import label
 from unbelief.scores.options import option_values
 from unbelief.suites.base import KEPT, Line, Suite
-from unbelief.types import Estimate, Score
+from unbelief.types import Estimate
 
 SCHEMA = "unbelief/results"
 SCHEMA_VERSION = 1
-_COLUMNS = ("line", "example_id", "group", "value", "unscored")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,13 +133,27 @@ def line_results(suite: Suite, scored: Scored, convention: str) -> tuple[LineRes
                 inputs=line.inputs,
                 options=option_values(line.how),
                 better=_better(line),
-                estimate=scored.statistics[line.name].estimate(name),
+                estimate=_within(scored.statistics[line.name].estimate(name), line.how.limits),
                 chance=line.chance,
-                retrained=None if other is None else other.estimate(name),
+                retrained=None if other is None else _within(other.estimate(name), line.how.limits),
                 distance=None if distance is None else distance.estimate(name),
             )
         )
     return tuple(out)
+
+
+def _within(estimate: Estimate, limits: tuple[float, float]) -> Estimate:
+    """Without the last digits by which sums of a thousand resamples leave the possible range."""
+
+    def clipped(value: float | None) -> float | None:
+        return None if value is None else min(max(value, limits[0]), limits[1])
+
+    return replace(
+        estimate,
+        value=clipped(estimate.value),
+        low=clipped(estimate.low),
+        high=clipped(estimate.high),
+    )
 
 
 def _better(line: Line) -> str:
@@ -160,14 +173,9 @@ def describe_sets(suite: Suite) -> dict[str, dict[str, Any]]:
     }
 
 
-def scores_file(output: Path) -> Path:
-    """Where the item scores of a results file are."""
-    return output.with_name(f"{output.stem}.scores.parquet")
-
-
 def write_results(results: Results, output: Path) -> None:
     """Write the item scores, then the results: whoever sees the results finds both."""
-    table = _scores_bytes(results.items)
+    table = scores_bytes(results.items)
     file = scores_file(output)
     atomic_write(file, table)
     content = results.to_dict()
@@ -208,7 +216,7 @@ def read_results(file: Path) -> Results:
         notes=tuple(content["notes"]),
         provenance=content["provenance"],
         cost=content["cost"],
-        items=_read_scores(file, content["scores"]),
+        items=read_scores(file, content["scores"]),
     )
 
 
@@ -239,44 +247,6 @@ def read_json(file: Path) -> Any:
         raise RequestError(
             "this is not a JSON file", where=str(file), remedy="name a results file"
         ) from None
-
-
-def _scores_bytes(items: ItemScores) -> bytes:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    rows = [
-        (line, s.example_id, s.group, s.value, s.unscored)
-        for line, scores in items.items()
-        for s in scores
-    ]
-    types = (pa.string(), pa.string(), pa.string(), pa.float64(), pa.string())
-    columns = list(zip(*rows, strict=True)) if rows else [()] * len(_COLUMNS)
-    arrays = [pa.array(list(c), t) for c, t in zip(columns, types, strict=True)]
-    sink = io.BytesIO()
-    pq.write_table(pa.Table.from_arrays(arrays, names=list(_COLUMNS)), sink)
-    return sink.getvalue()
-
-
-def _read_scores(results: Path, about: Mapping[str, str]) -> dict[str, tuple[Score, ...]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    file = results.with_name(about["file"])
-    remedy = f"put {about['file']} beside it, as `unbelief evaluate` wrote it"
-    try:
-        content = file.read_bytes()
-    except OSError:
-        raise RequestError(
-            "the item scores of these results are missing", where=str(file), remedy=remedy
-        ) from None
-    if sha256(content).hexdigest() != about["sha256"]:
-        raise RequestError("these are item scores of other results", where=str(file), remedy=remedy)
-    found: dict[str, list[Score]] = {}
-    columns = pq.read_table(pa.BufferReader(content)).select(_COLUMNS).to_pydict().values()
-    for line, name, group, value, unscored in zip(*columns, strict=True):
-        found.setdefault(line, []).append(Score(value, unscored, name, group))
-    return {line: tuple(scores) for line, scores in found.items()}
 
 
 def _line_dict(line: LineResult) -> dict[str, Any]:
