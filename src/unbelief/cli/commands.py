@@ -20,6 +20,7 @@ def unlearn(
     quiet: bool,
     ledger: Path | None = None,
     request_id: str | None = None,
+    track: str | None = None,
 ) -> None:
     """`unbelief unlearn`."""
     from unbelief.config import resolve
@@ -28,12 +29,14 @@ def unlearn(
     config = resolve(flags, settings, config_file)
     check_destination(output, overwrite)
     from unbelief import processes
+    from unbelief.cli.diagnosis import tracked, tracking
     from unbelief.ledger import recording
     from unbelief.models.adapters import LoraOptions
     from unbelief.rundir import RunFolder
     from unbelief.unlearner import Unlearner
 
     silence()
+    hooks = tracking(track)
     unlearner = Unlearner(
         model=config.model,
         forget=config.forget,
@@ -53,6 +56,7 @@ def unlearn(
         revision=config.revision,
         trust_remote_code=config.trust_remote_code,
         method=config.method,
+        hooks=hooks,
         progress=not quiet,
     )
     with recording(
@@ -76,7 +80,7 @@ def unlearn(
         "weights_sha256": result.provenance["output_weights_sha256"],
     }
     if as_json:
-        print(json.dumps(summary))
+        print(json.dumps(summary | tracked(hooks, as_json)))
         return
     print(f"{config.method}: {result.steps} steps in {result.seconds:.0f} s -> {result.output}")
     for name in ("target_logp", "belief_logp", "retain_logp"):
@@ -84,6 +88,7 @@ def unlearn(
             print(f"  mean {name} per token: {first[name]:.3f} -> {last[name]:.3f} nats")
     if result.beliefs is not None:
         print(f"  belief bank: {RunFolder(output).beliefs(0)}")
+    tracked(hooks, as_json)
 
 
 def _objective(config: Any) -> Any:

@@ -13,6 +13,7 @@ import typer
 
 from unbelief import __version__
 from unbelief.cli import auditing, evaluation
+from unbelief.cli.diagnosis import app as diagnose_commands
 from unbelief.cli.flags import Json, Quiet, settings, two
 from unbelief.cli.ledger import app as ledger_commands
 from unbelief.errors import RequestError, UnbeliefError
@@ -78,6 +79,7 @@ def unlearn(
     ] = None,
     seed: Annotated[int | None, two("seed", "Of everything random.")] = None,
     beliefs: Annotated[str | None, two("beliefs", "A belief bank to use again.")] = None,
+    track: Annotated[str | None, two("track", "squeeze: follow the model's other answers.")] = None,
     device: Annotated[str | None, two("device", "auto, cpu or a torch device.")] = None,
     trust_remote_code: Annotated[
         bool | None,
@@ -122,7 +124,8 @@ def unlearn(
     if output is None:
         raise RequestError("--output is missing", remedy="name the folder that is to appear")
     given = settings(setting)
-    run(flags, given, config, output, overwrite, restart, as_json, quiet, ledger, request_id)
+    served = (ledger, request_id)
+    run(flags, given, config, output, overwrite, restart, as_json, quiet, *served, track)
 
 
 @app.command()
@@ -177,6 +180,7 @@ def quickstart(
 
 
 app.add_typer(ledger_commands, name="ledger")
+app.add_typer(diagnose_commands, name="diagnose")
 
 
 evaluation.register(app)

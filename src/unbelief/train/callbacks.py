@@ -14,6 +14,8 @@ from transformers import TrainerCallback
 
 from unbelief import processes
 from unbelief.models.runner import AnswerModel
+from unbelief.rundir import RunFolder
+from unbelief.train.preparation import Prepared
 
 
 class StepHook(Protocol):
@@ -24,6 +26,30 @@ class StepHook(Protocol):
     def __call__(self, step: int, model: AnswerModel) -> None:
         """Look at the model as it is after `step` steps."""
         ...
+
+
+class PreparedHook(StepHook, Protocol):
+    """A hook that wants to know the run before it is called the first time."""
+
+    def prepare(self, prepared: Prepared, folder: RunFolder, resuming: bool) -> None:
+        """Get to know model, data and working folder.
+
+        Args:
+            prepared: Everything that was read and checked.
+            folder: Where files that belong to the run may be kept.
+            resuming: Whether the run goes on from a checkpoint; step 0 is then not shown again.
+        """
+        ...
+
+
+def introduce(
+    hooks: Sequence[StepHook], prepared: Prepared, folder: RunFolder, *, resuming: bool
+) -> None:
+    """Introduce the run to those hooks that want to know it (`PreparedHook`)."""
+    for hook in hooks:
+        prepare = getattr(hook, "prepare", None)
+        if prepare is not None:
+            prepare(prepared, folder, resuming)
 
 
 class Hooks(TrainerCallback):

@@ -19,7 +19,7 @@ from unbelief.models.runner import AnswerModel
 from unbelief.objectives import BSS, Objective
 from unbelief.provenance import tensor_sha256
 from unbelief.rundir import RunFolder
-from unbelief.train.callbacks import Hooks, InterruptGuard, ProgressBar, StepHook, bar
+from unbelief.train.callbacks import Hooks, InterruptGuard, ProgressBar, StepHook, bar, introduce
 from unbelief.train.checkpoints import discard_incomplete, last_complete_checkpoint, step_of
 from unbelief.train.options import TrainOptions
 from unbelief.train.plan import Beliefs, Plan
@@ -91,10 +91,11 @@ class Session:
     def train(self) -> Trained:
         """Run all steps, from the last checkpoint if there is one."""
         model, interrupt = self.prepared.model, InterruptGuard()
+        checkpoint = processes.on_main(self._last_checkpoint)
+        introduce(self.hooks, self.prepared, self.folder, resuming=checkpoint is not None)
         original, cache = self._original(), self._cache
         supply = self._supply(original)
         self._fill_reference(supply.beliefs)
-        checkpoint = processes.on_main(self._last_checkpoint)
         with self._autocast():
             for hook in self.hooks if checkpoint is None else ():
                 hook(0, model)

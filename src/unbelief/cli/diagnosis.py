@@ -1,0 +1,184 @@
+"""`unbelief diagnose`: what unlearning does to a model's other answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from unbelief.cli.flags import Json, Quiet
+
+if TYPE_CHECKING:
+    from unbelief.diagnose import SqueezeTracker
+
+app = typer.Typer(
+    no_args_is_help=True, help="Where the probability goes when an answer is unlearned, and why."
+)
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or a torch device.")]
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run code that comes with a model.")
+]
+
+
+@app.command()
+def squeeze(
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL]...", help="Further models.")
+    ] = None,
+    *,
+    original: Annotated[str, typer.Option(help="The model before unlearning.")],
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--models", "--model", help="Models to compare with it: FOLDER or NAME=FOLDER."
+        ),
+    ] = None,
+    forget: Annotated[str, typer.Option(help="The records that were to be forgotten.")],
+    output: Annotated[Path, typer.Option(help="Folder that is to appear.")],
+    prompts: Annotated[int, typer.Option(help="Forget prompts; 0 takes all.")] = 64,
+    source: Annotated[str, typer.Option(help="Candidates by `beam` search or `sample`.")] = "beam",
+    candidates: Annotated[int, typer.Option(help="Candidates per prompt.")] = 20,
+    temperatures: Annotated[str, typer.Option(help="Of `sample`.")] = "0.7,1.0,1.3",
+    rank_by: Annotated[
+        str, typer.Option("--rank-by", help="`sum` of log-probabilities, or `mean` per token.")
+    ] = "sum",
+    per_band: Annotated[
+        int, typer.Option("--per-band", help="Candidates followed per band; 0 follows all.")
+    ] = 0,
+    max_new_tokens: Annotated[
+        int, typer.Option("--max-new-tokens", help="Longest candidate; 0: longest target + 16.")
+    ] = 0,
+    reuse: Annotated[
+        str | None, typer.Option(help="A candidates.parquet to use again.", show_default=False)
+    ] = None,
+    responses: Annotated[
+        str | None, typer.Option(help="JSONL of texts to follow too.", show_default=False)
+    ] = None,
+    top_k: Annotated[int, typer.Option("--top-k", help="k of the belief mass.")] = 20,
+    column: Annotated[
+        list[str] | None, typer.Option(help="field=column of the forget data.", show_default=False)
+    ] = None,
+    template: Annotated[str, typer.Option(help="auto, chat or plain.")] = "auto",
+    system_prompt: Annotated[
+        str | None, typer.Option("--system-prompt", help="Of chats.", show_default=False)
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="Of the weights.")] = "float32",
+    seed: Annotated[int, typer.Option(help="Of the choice of prompts, and of sampling.")] = 0,
+    device: Device = "auto",
+    trust_remote_code: TrustRemoteCode = False,
+    overwrite: Overwrite = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Throw away what an interrupted run left.")
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Was probability pushed from the target into other answers? For saved models, in order.
+
+    The same command goes on after an interruption.
+    """
+    from unbelief.cli.commands import silence
+    from unbelief.diagnose import ProposeOptions, SqueezeRequest, run_squeeze
+
+    request = SqueezeRequest(
+        original=original,
+        models=(*(models or ()), *(more or ())),
+        forget=forget,
+        prompts=prompts or None,
+        per_band=per_band or None,
+        propose=ProposeOptions(
+            source=_choice("source", source, ("beam", "sample")),
+            candidates=candidates,
+            temperatures=_numbers("temperatures", temperatures),
+            rank_by=_choice("rank-by", rank_by, ("sum", "mean")),
+            max_new_tokens=max_new_tokens or None,
+            seed=seed,
+        ),
+        candidates=reuse,
+        responses=responses,
+        top_k=top_k,
+        columns=_pairs(column),
+        template=_choice("template", template, ("auto", "chat", "plain")),
+        system_prompt=system_prompt,
+        dtype=dtype,
+        device=device,
+        trust_remote_code=trust_remote_code,
+        seed=seed,
+    )
+    silence()
+    result = run_squeeze(request, output, overwrite=overwrite, restart=restart, progress=not quiet)
+    _print_squeeze(result.document, result.output, as_json)
+
+
+def tracking(track: str | None) -> list[SqueezeTracker]:
+    """The hooks `unbelief unlearn --track ...` asks for."""
+    if track is None:
+        return []
+    from unbelief.diagnose import SqueezeTracker, TrackOptions
+
+    return [SqueezeTracker(TrackOptions.parse(track))]
+
+
+def tracked(hooks: Sequence[SqueezeTracker], as_json: bool) -> dict[str, Any]:
+    """Write what was tracked, and say so."""
+    out = {}
+    for hook in hooks:
+        folder, document = hook.write()
+        out["tracked"] = str(folder)
+        if not as_json:
+            from unbelief.report.squeeze import headline
+
+            print(f"  squeeze: {headline(document)} -> {folder}")
+    return out
+
+
+def _print_squeeze(document: dict[str, Any], output: Path, as_json: bool) -> None:
+    from unbelief.report.squeeze import headline, squeeze_points_table
+
+    if as_json:
+        wanted = ("kind", "points", "index", "candidates", "unscored")
+        print(json.dumps({"output": str(output), **{name: document[name] for name in wanted}}))
+        return
+    print(f"{headline(document)}.\n\n{squeeze_points_table(document).to_text()}\n\n{output}")
+
+
+def _choice(name: str, value: str, known: tuple[str, ...]) -> Any:
+    from unbelief.errors import RequestError
+
+    if value not in known:
+        raise RequestError(
+            f"{value!r} is not one of the choices",
+            where=f"--{name}",
+            remedy=f"choose one of: {', '.join(known)}",
+        )
+    return value
+
+
+def _numbers(name: str, text: str) -> tuple[float, ...]:
+    from unbelief.errors import RequestError
+
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise RequestError(
+            f"{text!r} is not a list of numbers", where=f"--{name}", remedy="such as 0.7,1.0,1.3"
+        ) from None
+
+
+def _pairs(given: list[str] | None) -> dict[str, str] | None:
+    from unbelief.errors import RequestError
+
+    out = {}
+    for item in given or []:
+        key, equals, value = item.partition("=")
+        if not equals or not key or not value:
+            raise RequestError(
+                f"{item!r} is not field=column", where="--column", remedy="such as prompt=question"
+            )
+        out[key] = value
+    return out or None

@@ -1,0 +1,136 @@
+"""Log-probabilities of targets, candidates and responses under a model, through the answer head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from unbelief.diagnose.candidates import CandidateSet
+from unbelief.diagnose.points import Reading, Role
+from unbelief.diagnose.responses import Response
+from unbelief.errors import RequestError
+from unbelief.models.runner import AnswerModel
+from unbelief.models.stats import AnswerStats, Needs
+from unbelief.tokens.batch import Row
+from unbelief.types import Record
+
+if TYPE_CHECKING:
+    from unbelief.tokens.encode import Encoded, Encoder
+
+# Forwards of a diagnosis keep no activations, so they may be larger than those of training.
+_TOKENS = {"cpu": 2048}
+_TOKENS_DEVICE = 32_768
+
+
+class SqueezeMeter:
+    """Measures the same answers again and again.
+
+    Args:
+        encoder: Records to tokens.
+        records: The records of the candidate set, in any order; others are ignored.
+        candidates: What is followed besides the targets.
+        responses: Further texts to follow.
+        top_k: k of the belief mass S_k on the target's tokens.
+
+    Raises:
+        RequestError: A record is missing, or top_k is below 1.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        records: Sequence[Record],
+        candidates: CandidateSet,
+        responses: Sequence[Response] = (),
+        top_k: int = 20,
+    ):
+        if top_k < 1:
+            raise RequestError(f"top_k={top_k}", where="top_k", remedy="give 1 or more")
+        by_id = {r.id: r for r in records}
+        chosen = [by_id[name] for name in candidates.meta.record_ids]
+        encoded = {r.id: encoder.encode(r) for r in chosen}
+        self.top_k = top_k
+        self._targets = [(_row(e, e.answer_ids), "target") for e in encoded.values()]
+        self._others: list[tuple[Row, Role, str]] = [
+            (_row(encoded[c.record_id], c.token_ids), "candidate", str(c.rank))
+            for c in candidates.candidates
+        ]
+        for response in responses:
+            for record in chosen:
+                if response.record_id in (None, record.id):
+                    answer = encoder.encode(record, answer=response.text)
+                    self._others.append(
+                        (_row(answer, answer.answer_ids), "response", response.name)
+                    )
+
+    @property
+    def rows(self) -> int:
+        """Sequences of one measurement."""
+        return len(self._targets) + len(self._others)
+
+    def measure(self, model: AnswerModel) -> tuple[Reading, ...]:
+        """Readings of every answer; the model keeps its training mode.
+
+        Always computed in the precision of the weights: a run under autocast is measured like the
+        model it will be saved as.
+        """
+        with torch.autocast(model.device.type, enabled=False):
+            return (*self._targets_of(model), *self._others_of(model))
+
+    def _targets_of(self, model: AnswerModel) -> Iterator[Reading]:
+        needs = Needs(top_k=min(self.top_k, model.vocabulary))
+        found: dict[int, Reading] = {}
+        for part in _parts([row for row, _ in self._targets], model):
+            rows = [self._targets[i][0] for i in part]
+            stats = model.stats(rows, needs, moments=True)
+            assert stats.topk_mass is not None and stats.entropy is not None
+            length = stats.length
+            masses = (stats.sum_per_answer(stats.topk_mass) / length).tolist()
+            entropies = (stats.sum_per_answer(stats.entropy) / length).tolist()
+            for k, (i, log_prob) in enumerate(zip(part, _sums(stats), strict=True)):
+                found[i] = Reading(
+                    record_id=rows[k].key,
+                    role="target",
+                    name="target",
+                    log_prob=log_prob,
+                    tokens=rows[k].n_scored,
+                    mass=masses[k],
+                    entropy=entropies[k],
+                )
+        return (found[i] for i in range(len(self._targets)))
+
+    def _others_of(self, model: AnswerModel) -> Iterator[Reading]:
+        sums: dict[int, float] = {}
+        for part in _parts([row for row, _, _ in self._others], model):
+            stats = model.stats([self._others[i][0] for i in part], Needs())
+            sums.update(zip(part, _sums(stats), strict=True))
+        return (
+            Reading(record_id=row.key, role=role, name=name, log_prob=sums[i], tokens=row.n_scored)
+            for i, (row, role, name) in enumerate(self._others)
+        )
+
+
+def _row(encoded: Encoded, answer_ids: tuple[int, ...]) -> Row:
+    return Row(encoded.record_id, "target", encoded.prompt_ids, answer_ids)
+
+
+def _sums(stats: AnswerStats) -> list[float]:
+    """Σ log π of each answer, added in float64."""
+    total = torch.zeros(stats.n_answers, dtype=torch.float64)
+    total.index_add_(0, stats.segment.cpu(), stats.logp.double().cpu())
+    return [float(value) for value in total]
+
+
+def _parts(rows: Sequence[Row], model: AnswerModel) -> Iterator[list[int]]:
+    """Rows of similar length together, filled up to a number of tokens."""
+    limit = _TOKENS.get(model.device.type, _TOKENS_DEVICE)
+    part: list[int] = []
+    for i in sorted(range(len(rows)), key=lambda i: -rows[i].length):
+        if part and (len(part) + 1) * rows[part[0]].length > limit:
+            yield part
+            part = []
+        part.append(i)
+    if part:
+        yield part
