@@ -13,7 +13,7 @@ _EXPORTS = {
     "Results": "unbelief.evaluate.results",
     "evaluate": "unbelief.evaluate.run",
     "read_results": "unbelief.evaluate.results",
-    "rescore": "unbelief.evaluate.rescore",
+    "rescore": "unbelief.evaluate.stored",
 }
 __all__ = ["Evaluation", "Results", "evaluate", "read_results", "rescore"]
 
@@ -27,6 +27,6 @@ def __getattr__(name: str) -> Any:
 
 if TYPE_CHECKING:
     from unbelief.evaluate.request import Evaluation
-    from unbelief.evaluate.rescore import rescore
     from unbelief.evaluate.results import Results, read_results
     from unbelief.evaluate.run import evaluate
+    from unbelief.evaluate.stored import rescore

@@ -10,7 +10,7 @@ from unbelief.errors import RequestError
 from unbelief.evaluate import fluency, original
 from unbelief.evaluate.asking import about, load, make_encoder
 from unbelief.evaluate.request import Evaluation
-from unbelief.evaluate.rescore import Stored
+from unbelief.evaluate.stored import Stored
 from unbelief.measure.store import read_measurements
 from unbelief.suites.base import Line, Suite, SuiteKind
 

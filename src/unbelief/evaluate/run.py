@@ -14,8 +14,8 @@ from unbelief.evaluate.judges import classify_answers, find_classifier, hear_ori
 from unbelief.evaluate.open_unlearning import CONVENTION
 from unbelief.evaluate.reference import Reference, read_reference
 from unbelief.evaluate.request import Evaluation
-from unbelief.evaluate.rescore import Stored, results_of, write_stored
 from unbelief.evaluate.results import Results, is_results, write_results
+from unbelief.evaluate.stored import Stored, results_of, write_stored
 from unbelief.measure.plan import Plan
 from unbelief.outputs import check_destination
 from unbelief.scores.base import Aggregate, Metric
