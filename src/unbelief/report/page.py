@@ -6,10 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from unbelief.report.visible import visible
 
 
 def render(template: str, context: Mapping[str, Any]) -> str:
     """Fill a template of this package; what is missing is an error, all text is escaped.
+
+    Characters that hide or reorder text are written out.
 
     Args:
         template: File name in `templates`.
@@ -19,8 +24,13 @@ def render(template: str, context: Mapping[str, Any]) -> str:
         loader=PackageLoader("unbelief.report"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     return environment.get_template(template).render(**context)
+
+
+def _shown(value: Any) -> Any:
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -13,18 +13,24 @@ from dataclasses import dataclass, field
 from markupsafe import Markup, escape
 
 from unbelief.report.spread import spread
+from unbelief.report.visible import visible
 
 Attributes = Mapping[str, str | float | int | None]
 
 
 def tag(name: str, attributes: Attributes, *children: Markup | str) -> Markup:
-    """One element; texts and attribute values are escaped, numbers shortened, None left out."""
+    """One element; texts and attribute values are escaped, numbers shortened, None left out.
+
+    Characters that hide or reorder text are written out.
+    """
     written = "".join(
         f' {key}="{escape(_short(value))}"'
         for key, value in attributes.items()
         if value is not None
     )
-    inner = Markup("").join(escape(child) for child in children)
+    inner = Markup("").join(
+        child if isinstance(child, Markup) else escape(visible(child)) for child in children
+    )
     return Markup(f"<{name}{written}>{inner}</{name}>")  # all parts are escaped above
 
 

@@ -1,0 +1,282 @@
+"""The page of an audit: one HTML file that needs nothing else and runs nothing but its own script.
+
+Its content security policy allows the one style sheet and the one script whose hashes it names, so
+even a text that were not escaped could not run, load or send anything.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any
+
+from markupsafe import Markup
+
+from unbelief.report.audit_document import AuditDocument, MeasureRow, Number
+from unbelief.report.audit_figures import (
+    Point,
+    RangeRow,
+    curve_figure,
+    flags_bar,
+    range_plot,
+)
+from unbelief.report.audit_tables import curve_table, unit_of
+from unbelief.report.audit_views import (
+    FLAGS,
+    GROUPS,
+    ROLES,
+    attack_cells,
+    flattened,
+    gate_because,
+    gate_cell,
+    gate_outcome,
+    measure_cells,
+    options_text,
+    shown_verdict,
+    unscored_notes,
+)
+from unbelief.report.numbers import SHARES, cell, known, parameters, seconds, whole
+from unbelief.report.page import render
+from unbelief.report.prompts import json_block, prompt_data, rows_without_script
+from unbelief.report.visible import encodable, visible
+
+
+def build_audit_report(document: AuditDocument) -> str:
+    """Make the self-contained HTML page of an audit.
+
+    Args:
+        document: What the audit found. Its texts are data: all are escaped, characters that hide
+            or reorder text are written out.
+    """
+    style, script = _asset("style.css") + _asset("audit.css"), _asset("audit.js")
+    data = prompt_data(document)
+    context = {
+        "doc": document,
+        "verdict": document.verdict,
+        "shown": shown_verdict(document),
+        "style": Markup(style),
+        "script": Markup(script),
+        "policy": _policy(style, script),
+        "prompts_json": json_block(data),
+        "plain_rows": rows_without_script(data),
+        "scores": data["scores"],
+        "gates": _gates(document),
+        "models": _models(document),
+        "cards": _cards(document),
+        "flags": _flags(document),
+        "flags_bar": flags_bar(document),
+        "measures": _measures(document),
+        "measure_plot": _measure_plot(document),
+        "unscored": unscored_notes(document),
+        "intervals": _intervals(document),
+        "has_retrained": any(m.role == "retrained" for m in document.models),
+        "attacks": _attacks(document),
+        "attack_plots": _attack_plots(document),
+        "not_run": [a for a in document.attacks if not a.ran],
+        "curves": _curves(document),
+        "settings": flattened(document.reproduction),
+        "columns": (*(title for _, title in ROLES), "Distance to retrained"),
+        "visible": visible,
+        "whole": whole,
+    }
+    return encodable(render("audit.html.j2", context))
+
+
+def _asset(name: str) -> str:
+    return files("unbelief.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    """Nothing from anywhere, and of what is on the page only these two."""
+    return (
+        f"default-src 'none'; style-src {_source(style)}; script-src {_source(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _source(content: str) -> str:
+    return f"'sha256-{base64.b64encode(sha256(content.encode()).digest()).decode()}'"
+
+
+def _gates(document: AuditDocument) -> list[dict[str, str]]:
+    return [
+        {
+            "name": gate.name,
+            "rule": gate.rule,
+            "found": gate_cell(gate),
+            "outcome": gate_outcome(gate),
+            "because": gate_because(gate),
+        }
+        for gate in document.verdict.gates
+    ]
+
+
+def _models(document: AuditDocument) -> list[dict[str, Any]]:
+    titles = dict(ROLES)
+    order = [role for role, _ in ROLES]
+    return [
+        {"title": titles[m.role], "facts": m, "parameters": parameters(m.parameters)}
+        for m in sorted(document.models, key=lambda m: order.index(m.role))
+    ]
+
+
+def _cards(document: AuditDocument) -> list[tuple[str, str, str]]:
+    """Value, what it counts, and of how many."""
+    flags, total = document.flags, sum(document.flags.values())
+    ran = sum(a.ran for a in document.attacks)
+    cards = []
+    if total:
+        with_fact = flags.get("leaked", 0) + flags.get("rephrased", 0)
+        cards.append((whole(with_fact), "prompts whose fact is still said", f"of {whole(total)}"))
+    if document.attacks:
+        cards.append((whole(ran), "attacks run", f"of {whole(len(document.attacks))}"))
+    worst = _worst_attack(document)
+    if worst is not None:
+        cards.append(worst)
+    gates = [gate_outcome(g) for g in document.verdict.gates]
+    if gates:
+        cards.append((whole(gates.count("pass")), "gates passed", f"of {whole(len(gates))}"))
+    return cards
+
+
+def _worst_attack(document: AuditDocument) -> tuple[str, str, str] | None:
+    """The highest share of one measure under attack; other units cannot be ranked together."""
+    after = [
+        (value, a)
+        for a in document.attacks
+        if a.ran and a.after and a.after.unit in SHARES and (value := known(a.after)) is not None
+    ]
+    if not after:
+        return None
+    _, attack = max(after, key=lambda pair: pair[0])
+    return cell(attack.after).value, f"{attack.measure}, highest under attack", attack.title
+
+
+def _flags(document: AuditDocument) -> list[dict[str, str]]:
+    total = sum(document.flags.values())
+    rows = []
+    for flag, meaning in FLAGS:
+        if flag in document.flags:
+            count = document.flags[flag]
+            share = Number(value=count / total, n=total, unit="share") if total else None
+            rows.append(
+                {
+                    "name": flag,
+                    "count": whole(count),
+                    "share": cell(share).value,
+                    "meaning": meaning,
+                }
+            )
+    return rows
+
+
+def _measures(document: AuditDocument) -> list[dict[str, Any]]:
+    groups = []
+    for group, title in GROUPS:
+        rows = [
+            {
+                "title": row.title,
+                "name": row.name,
+                "unit": unit_of(row.models),
+                "better": row.better,
+                "cells": measure_cells(document, row),
+            }
+            for row in document.measures
+            if row.group == group
+        ]
+        if rows:
+            groups.append({"title": title, "rows": rows})
+    return groups
+
+
+def _measure_plot(document: AuditDocument) -> Markup | None:
+    """All measures between 0 and 1 on one scale."""
+
+    def fits(row: MeasureRow) -> bool:
+        return all(n.unit in (*SHARES, "probability") for n in row.models.values())
+
+    shapes = {"original": "open", "unlearned": "dot", "retrained": "diamond"}
+    rows = [
+        RangeRow(
+            label=row.title,
+            points=tuple(
+                Point(
+                    name=role,
+                    shape=shapes[role],
+                    style=f"r-{role}",
+                    number=row.models.get(role),
+                )
+                for role, _ in ROLES
+            ),
+        )
+        for group, _ in GROUPS
+        for row in document.measures
+        if row.group == group and fits(row)
+    ]
+    return range_plot("measures-plot", "Measures between 0 and 1", "share or probability", rows)
+
+
+def _attacks(document: AuditDocument) -> list[dict[str, Any]]:
+    return [
+        {
+            "title": a.title,
+            "measure": a.measure,
+            "budget": options_text(a.options),
+            "cells": attack_cells(document, a),
+            "time": "" if a.seconds is None else seconds(a.seconds),
+        }
+        for a in document.attacks
+        if a.ran
+    ]
+
+
+def _attack_plots(document: AuditDocument) -> list[dict[str, Any]]:
+    """One plot per measure and unit: only such numbers share a scale."""
+    groups: dict[tuple[str, str], list[RangeRow]] = {}
+    for a in document.attacks:
+        units = [n.unit for n in (a.before, a.after, a.retrained_after) if n is not None]
+        if not a.ran or not units:
+            continue
+        points = (
+            Point(name="before", shape="open", style="r-before", number=a.before),
+            Point(name="under attack", shape="dot", style="r-unlearned", number=a.after),
+            Point(
+                name="retrained model under attack",
+                shape="diamond",
+                style="r-retrained",
+                number=a.retrained_after,
+            ),
+        )
+        groups.setdefault((a.measure, units[0]), []).append(RangeRow(label=a.title, points=points))
+    plots = []
+    for i, ((measure, unit), rows) in enumerate(groups.items()):
+        label = measure if unit in SHARES else f"{measure}, {unit}"
+        chart = range_plot(f"attacks-{i}", f"{measure} before and under attack", label, rows)
+        if chart is not None:
+            plots.append({"title": measure, "chart": chart})
+    return plots
+
+
+def _curves(document: AuditDocument) -> list[dict[str, Any]]:
+    return [
+        {
+            "curve": curve,
+            "chart": curve_figure(curve, f"curve-{i}"),
+            "table": curve_table(curve),
+            "key": f"curve-{i}",
+        }
+        for i, curve in enumerate(document.curves)
+    ]
+
+
+def _intervals(document: AuditDocument) -> str:
+    """How the intervals were made, as far as it was recorded."""
+    numbers: list[Number | None] = []
+    for row in document.measures:
+        numbers += [*row.models.values(), row.distance]
+    for attack in document.attacks:
+        numbers += [attack.before, attack.after, attack.retrained_after]
+    kinds: Mapping[str, None] = dict.fromkeys(n.interval for n in numbers if n and n.interval)
+    return "; ".join(kinds)
