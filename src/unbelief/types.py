@@ -29,7 +29,8 @@ class Record:
     Attributes:
         id: Unique within its data set; taken from the data or derived from the row number.
         prompt: Text, a conversation that ends before the assistant's turn, or None when every
-            token is answer (plain documents).
+            token is answer (plain documents). A last turn of the assistant is the beginning of
+            its answer, put into its mouth by an attack; data never has one.
         answer: The text to forget or to keep.
         group: Author, person or document; the cluster for intervals.
         paraphrased_prompt: Another way to ask for the same answer.
@@ -50,6 +51,17 @@ class Record:
     choices: tuple[str, ...] = ()
     correct_choice: int | None = None
     source: str = ""
+
+
+def own_turn(prompt: str | tuple[Message, ...] | None) -> str:
+    """What a prompt has put into the model's mouth: its last turn, where that is the assistant's.
+
+    The model goes on from there; what it then says is joined as text, with one space where neither
+    side brings white space.
+    """
+    if not isinstance(prompt, tuple) or not prompt or prompt[-1].role != "assistant":
+        return ""
+    return prompt[-1].content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

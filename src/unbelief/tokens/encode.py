@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from unbelief.errors import DataError, RequestError
-from unbelief.types import Message, Record
+from unbelief.types import Message, Record, own_turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -144,6 +144,9 @@ class Encoder:
         bos = () if self.bos_id is None else (self.bos_id,)
         if prompt is None:
             return bos
+        if isinstance(prompt, tuple) and (start := own_turn(prompt)):
+            before = prompt[:-1] or None
+            return (*self.encode_prompt(before), *self._ids(self._joined(before, start)))
         if not self.chat:
             return (*bos, *self._ids(_plain(prompt)))
         return self._ids(self._render(self._messages(prompt), generation=True))
@@ -194,9 +197,10 @@ class Encoder:
         return str(text)
 
     def _joined(self, prompt: str | tuple[Message, ...] | None, answer: str) -> str:
-        if self.chat or prompt is None or not answer:
+        start = own_turn(prompt)
+        if prompt is None or not answer or (self.chat and not start):
             return answer
-        before = _plain(prompt)
+        before = start or _plain(prompt)
         apart = before[-1:].isspace() or answer[:1].isspace() or not before
         return answer if apart else f" {answer}"
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal
 
 from unbelief.errors import DataError, RequestError
 from unbelief.tokens.encode import Encoded, Encoder
-from unbelief.types import Message, Record
+from unbelief.types import Message, Record, own_turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -163,6 +163,12 @@ class OpenUnlearningEncoder(Encoder):
 
     def encode_prompt(self, prompt: str | tuple[Message, ...] | None) -> tuple[int, ...]:
         """Token ids of the prompt tokenised by itself, as the model sees it when asked."""
+        if own_turn(prompt):
+            raise RequestError(
+                "this convention cannot begin the model's own turn",
+                where="prompt",
+                remedy="use the project's own convention, or a prompt that ends with the user",
+            )
         if prompt is None or self.style == "plain":
             return self._with_special(self._prefix(prompt))
         if self.style == "chat":

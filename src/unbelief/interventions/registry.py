@@ -1,0 +1,86 @@
+"""Finding attacks by name, and building them from named options.
+
+Nothing is registered: every `Intervention` in a module of `interventions.model` or
+`interventions.prompts` is found, and installed packages add more through the entry point group
+`unbelief.interventions`; each entry point loads a class.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pkgutil import iter_modules
+from typing import Any
+
+from unbelief.errors import RequestError
+from unbelief.interventions import model as model_package
+from unbelief.interventions import prompts as prompts_package
+from unbelief.interventions.base import Intervention, ModelIntervention, Option, PromptIntervention
+from unbelief.interventions.options import parsed, unknown
+
+
+@cache
+def attacks() -> dict[str, type[Intervention]]:
+    """All attacks by name, sorted."""
+    found: dict[str, type[Intervention]] = {}
+    for package in (model_package, prompts_package):
+        for module in iter_modules(package.__path__):
+            loaded = import_module(f"{package.__name__}.{module.name}")
+            for value in vars(loaded).values():
+                if _is_attack(value) and value.__module__ == loaded.__name__:
+                    _add(found, value)
+    for point in entry_points(group="unbelief.interventions"):
+        value = point.load()
+        if not _is_attack(value):
+            raise RequestError(
+                f"entry point {point.value!r} is not an intervention with a name",
+                where=point.name,
+                remedy="let it name a subclass of ModelIntervention or PromptIntervention",
+            )
+        _add(found, value)
+    return dict(sorted(found.items()))
+
+
+def build_attack(name: str, options: Mapping[str, Option] | None = None) -> Any:
+    """An attack with some options changed; text, as from a command line, is parsed.
+
+    Returns:
+        A `ModelIntervention` or a `PromptIntervention`, see its `kind`.
+
+    Raises:
+        RequestError: Unknown attack or option, or a value the option cannot take.
+    """
+    known = attacks()
+    if name not in known:
+        raise unknown(name, known, "attack")
+    values = parsed(known[name], options or {})
+    try:
+        return known[name](**values)
+    except ValueError as error:
+        raise RequestError(
+            str(error), where=f"attack {name}", remedy=f"see `unbelief attacks {name}`"
+        ) from error
+
+
+def _is_attack(value: object) -> bool:
+    return (
+        isinstance(value, type)
+        and issubclass(value, ModelIntervention | PromptIntervention)
+        and not inspect.isabstract(value)
+        and hasattr(value, "name")
+    )
+
+
+def _add(found: dict[str, type[Intervention]], value: type[Intervention]) -> None:
+    """Take one in; two under one name would make results say what was not done."""
+    other = found.setdefault(value.name, value)
+    if other is not value:
+        raise RequestError(
+            f"{value.__module__}.{value.__qualname__} and {other.__module__}.{other.__qualname__} "
+            f"are both called {value.name!r}",
+            where="interventions",
+            remedy="rename one of them",
+        )
