@@ -83,7 +83,9 @@ def test_options_are_read_from_text() -> None:
         ("noise", {"rate": "nan"}, "'nan' is not a number"),
         ("noise", {"seed": "1.5"}, "'1.5' is not a whole number"),
         ("noise", {"rate": "2"}, "rate must lie between 0 and 1"),
-        ("quantise", {"scheme": "int5"}, "choose one of: nf4"),
+        ("quantise", {"bits": "5"}, "bits must be 8, 4, 3 or 2"),
+        ("quantise", {"bits": "8", "levels": "normal"}, "levels=normal has 4 bits"),
+        ("quantise", {"levels": "nf4"}, "choose one of: auto"),
         ("quantise", {"embeddings": "maybe"}, "'maybe' is not true or false"),
     ],
 )

@@ -27,18 +27,19 @@ def rounded(model: AnswerModel, **options) -> tuple[dict[str, torch.Tensor], set
 
 
 @pytest.mark.parametrize(
-    ("scheme", "expected"),
+    ("options", "expected"),
     [
-        ("int8", lambda w: round_rows(w, 8)),
-        ("int4", lambda w: round_blocks(w, 4, 32)),
-        ("int3", lambda w: round_blocks(w, 3, 32)),
-        ("nf4", lambda w: round_nf4(w, 32)),
+        ({"bits": 8}, lambda w: round_rows(w, 8)),
+        ({"levels": "integer"}, lambda w: round_blocks(w, 4, 32)),
+        ({"bits": 3}, lambda w: round_blocks(w, 3, 32)),
+        ({}, lambda w: round_nf4(w, 32)),
+        ({"levels": "normal"}, lambda w: round_nf4(w, 32)),
     ],
 )
-def test_linear_weights_are_rounded(scheme: str, expected) -> None:
+def test_linear_weights_are_rounded(options, expected) -> None:
     model = plain_model()
     before = weights(model)
-    after, changed = rounded(model, scheme=scheme, block=32)
+    after, changed = rounded(model, block=32, **options)
     assert changed == {n for n in before if "proj" in n}
     for name in changed:
         assert torch.equal(after[name], expected(before[name]))
@@ -47,7 +48,7 @@ def test_linear_weights_are_rounded(scheme: str, expected) -> None:
 def test_conv1d_has_its_output_channels_in_columns() -> None:
     model = plain_model("gpt2")
     before = weights(model)
-    after, changed = rounded(model, scheme="int8")
+    after, changed = rounded(model, bits=8)
     assert changed and all("c_" in n and n.endswith("weight") for n in changed)
     for name in changed:
         assert torch.equal(after[name], round_rows(before[name].T, 8).T)
@@ -63,8 +64,8 @@ def test_embeddings_are_rounded_on_request_and_once(family: str) -> None:
         if p is end.weight
     }
     before = weights(model)
-    _, without = rounded(model, scheme="int8")
-    after, changed = rounded(model, scheme="int8", embeddings=True)
+    _, without = rounded(model, bits=8)
+    after, changed = rounded(model, bits=8, embeddings=True)
     assert changed - without == embeddings and not without & embeddings
     for name in embeddings:
         assert torch.equal(after[name], round_rows(before[name], 8))
@@ -78,8 +79,8 @@ def test_adapters_keep_their_precision() -> None:
 def test_fewer_bits_are_further_away() -> None:
     model = plain_model()
     own, errors = logp(model), []
-    for scheme in ("int8", "int4", "int2"):
-        with Quantise(scheme=scheme).applied(model, context()) as attacked:
+    for bits in (8, 4, 2):
+        with Quantise(bits=bits, levels="integer").applied(model, context()) as attacked:
             errors.append(float((logp(attacked) - own).abs().mean()))
     assert errors[0] < errors[1] < errors[2]
 

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from unbelief.interventions.base import Context, ModelIntervention
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from unbelief.models.runner import AnswerModel
 
-Scheme = Literal["nf4", "int4", "int3", "int2", "int8"]
+Levels = Literal["auto", "normal", "integer"]
 
 
 @dataclass(frozen=True)
@@ -20,19 +22,22 @@ class Quantise(ModelIntervention):
     """Weights of linear layers rounded to few values: small changes of unlearning round away.
 
     Simulated, so it runs anywhere: weights are rounded and kept in their own dtype, activations are
-    left alone. `int8` is s_i · round(W_ij / s_i) with s_i = max_j |W_ij| / 127 per output channel;
-    `int4`, `int3` and `int2` do the same per block of consecutive weights with 7, 3 and 1 instead
-    of 127; `nf4` takes the nearest of 16 normal quantiles per block, s = max |W|. bitsandbytes and
-    torchao round alike (their kernels add errors of their own arithmetic); audit with them where
-    they are what is deployed.
+    left alone. With 8 bits W' = s_i · round(W_ij / s_i), s_i = max_j |W_ij| / 127 per output
+    channel. With 4, 3 or 2 bits the same per block of consecutive weights, with 7, 3 or 1 instead
+    of 127; `normal` levels (NF4) take the nearest of 16 normal quantiles times s = max |W| of the
+    block. bitsandbytes and torchao round alike (their kernels add errors of their own arithmetic);
+    audit with them where they are what is deployed.
 
     Attributes:
-        scheme: `nf4`, `int4`, `int3`, `int2` or `int8`.
-        block: Weights per scale; `int8` has one scale per output channel whatever this is.
+        bits: 8, 4, 3 or 2 per weight.
+        levels: `normal` (4 bits only) or `integer`; `auto` is normal with 4 bits, else integer.
+        block: Weights per scale; with 8 bits there is one scale per output channel whatever this
+            is.
         embeddings: Also round input and output embeddings, which are usually left out.
     """
 
-    scheme: Scheme = "nf4"
+    bits: int = 4
+    levels: Levels = "auto"
     block: int = 64
     embeddings: bool = False
 
@@ -45,8 +50,12 @@ class Quantise(ModelIntervention):
     )
 
     def __post_init__(self) -> None:
-        if self.scheme not in ("nf4", "int4", "int3", "int2", "int8"):
-            raise ValueError("scheme must be nf4, int4, int3, int2 or int8")
+        if self.bits not in (8, 4, 3, 2):
+            raise ValueError(f"bits must be 8, 4, 3 or 2, not {self.bits}")
+        if self.levels not in ("auto", "normal", "integer"):
+            raise ValueError("levels must be auto, normal or integer")
+        if self.levels == "normal" and self.bits != 4:
+            raise ValueError(f"levels=normal has 4 bits, not {self.bits}")
         if self.block < 2:
             raise ValueError(f"block must be 2 or more, not {self.block}")
 
@@ -61,19 +70,22 @@ class Quantise(ModelIntervention):
         import torch
 
         from unbelief.interventions.linear import linear_weights
-        from unbelief.interventions.rounding import round_blocks, round_nf4, round_rows
         from unbelief.interventions.weights import kept
 
         chosen = linear_weights(model.inner, embeddings=self.embeddings)
         with kept(weight for weight, _ in chosen):
             with torch.no_grad():
                 for weight, transposed in chosen:
-                    rows = weight.T if transposed else weight
-                    if self.scheme == "nf4":
-                        rounded = round_nf4(rows, self.block)
-                    elif self.scheme == "int8":
-                        rounded = round_rows(rows, 8)
-                    else:
-                        rounded = round_blocks(rows, int(self.scheme[-1]), self.block)
+                    rounded = self._rounded(weight.T if transposed else weight)
                     weight.copy_(rounded.T if transposed else rounded)
             yield model
+
+    def _rounded(self, rows: Tensor) -> Tensor:
+        """(out, in) weights after rounding."""
+        from unbelief.interventions.rounding import round_blocks, round_nf4, round_rows
+
+        if self.bits == 8:
+            return round_rows(rows, 8)
+        if self.bits == 4 and self.levels != "integer":
+            return round_nf4(rows, self.block)
+        return round_blocks(rows, self.bits, self.block)
