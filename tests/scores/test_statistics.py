@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from tests.scores.made import answer, scores, with_answers
+from tests.scores.made import RECORD, answer, scores, with_answers, with_texts
 from unbelief.scores.base import Statistic
 from unbelief.scores.conventions import metric
 from unbelief.scores.resampling import (
@@ -204,6 +205,20 @@ def test_metrics_choose_their_interval():
     examples = [with_answers(answer([-1.0], [hit])) for hit in (True, False)]
     one = of_metric(metric("extraction_strength"), examples)
     assert one.bounds is None and one.value == 0.5
+    # A rate of nothing among two is not certainly nothing: 1 - 0.025^(1/2).
+    once = metric("collapse_rate")
+    records = [replace(RECORD, id=str(i)) for i in range(2)]
+    spoken = [with_texts(once, "She writes in English.", record=r) for r in records]
+    assert of_metric(once, spoken).bounds == pytest.approx((0, 0.8419), abs=1e-4)
+    thrice = metric("collapse_rate", options={"samples": 3, "temperature": 1})
+    assert once.binary and not thrice.binary
+    assert metric("key_fact_recall", options={"count": "any"}).binary
+    assert not metric("key_fact_recall").binary
+
+
+def test_equal_values_have_an_interval_of_no_width():
+    one = mean([0.1, 0.1, 0.1], ["a", "b", "b"])
+    assert (one.draws == 0.1).all()
 
 
 def test_shares_of_resamples():

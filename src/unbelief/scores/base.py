@@ -47,7 +47,6 @@ class Metric(ABC):
         source: Paper or code the definition is from.
         better: What a forgotten record shows.
         limits: Smallest and largest value there can be.
-        binary: Every value is 0 or 1; the mean then gets an exact binomial interval.
     """
 
     name: ClassVar[str]
@@ -57,7 +56,11 @@ class Metric(ABC):
     source: ClassVar[str]
     better: ClassVar[Better] = "lower"
     limits: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    binary: ClassVar[bool] = False
+
+    @property
+    def binary(self) -> bool:
+        """Whether every value is 0 or 1; the mean then gets an exact binomial interval."""
+        return False
 
     @property
     @abstractmethod

@@ -89,6 +89,8 @@ def mean_statistic(
         weights = cluster_weights(names, stream=stream, seed=seed, draws=draws)
         with np.errstate(invalid="ignore"):
             drawn = (weights @ sums) / (weights @ counts)
+        # Rounding must not put a mean outside the values it is of.
+        drawn = drawn.clip(values[known].min(), values[known].max())
     return replace(
         counted,
         value=math.fsum(values[known]) / counted.n,

@@ -57,7 +57,8 @@ def test_values_are_finite_and_within_limits_and_intervals_in_order(name: str) -
             assert one.limits[0] - 1e-9 <= estimate.value <= one.limits[1] + 1e-9
             assert estimate.n > 0 and estimate.unit
             if estimate.low is not None:
-                assert estimate.low <= estimate.high and estimate.interval
+                assert one.limits[0] - 1e-9 <= estimate.low <= estimate.high
+                assert estimate.high <= one.limits[1] + 1e-9 and estimate.interval
             else:
                 assert result.interval.startswith("none")
 

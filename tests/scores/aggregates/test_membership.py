@@ -67,6 +67,14 @@ def test_the_interval_resamples_both_sides():
     assert np.abs(twin.draws - twin.value).max() > 0.05
 
 
+def test_complete_separation_is_certain_in_every_resample():
+    rng = np.random.default_rng(2)
+    result = auc(rng.random(57).tolist(), (2 + rng.random(43)).tolist())
+    assert (result.draws <= 1).all()
+    estimate = result.estimate("")
+    assert estimate.low <= estimate.value == 1 and estimate.high == pytest.approx(1, abs=1e-12)
+
+
 def test_draws_of_two_attacks_are_of_the_same_resamples():
     rng = np.random.default_rng(1)
     values = rng.normal(size=30).tolist(), rng.normal(0.5, size=30).tolist()

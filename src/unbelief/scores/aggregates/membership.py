@@ -57,7 +57,7 @@ class MiaAuc(Aggregate):
         drawn = None
         if members.weights is not None and others.weights is not None:
             with np.errstate(invalid="ignore"):
-                drawn = ((members.weights @ wins) * others.weights).sum(axis=1)
+                drawn = ((members.weights @ wins) * others.weights).sum(axis=1).clip(0, 1)
         return _result(self, float(wins.mean()), drawn, forget, holdout)
 
 
@@ -120,7 +120,7 @@ class MiaTprAtFpr(Aggregate):
         first = np.argmax(accused > self.fpr + 1e-9, axis=1)
         threshold = others.values[order][first]
         below = members.values < threshold[:, None]
-        return (own * below).sum(axis=1)
+        return (own * below).sum(axis=1).clip(0, 1)
 
 
 class _Side:

@@ -93,10 +93,14 @@ class ChoiceAccuracy(Metric):
     summary: ClassVar[str] = "whether the true option is the most probable one"
     unit: ClassVar[str] = "share"
     source: ClassVar[str] = "LM Evaluation Harness"
-    binary: ClassVar[bool] = True
 
     normalise: Literal["none", "tokens", "characters"] = "none"
     tokens: Tokens = "without_end"
+
+    @property
+    def binary(self) -> bool:
+        """Always."""
+        return True
 
     @property
     def needs(self) -> tuple[Need, ...]:

@@ -27,9 +27,13 @@ class ExactRecitation(Metric):
     unit: ClassVar[str] = "share"
     version: ClassVar[int] = 2
     source: ClassVar[str] = "Carlini et al. 2021, arXiv 2012.07805"
-    binary: ClassVar[bool] = True
 
     max_new_tokens: int = GREEDY_TOKENS
+
+    @property
+    def binary(self) -> bool:
+        """Always."""
+        return True
 
     @property
     def needs(self) -> tuple[Need, ...]:

@@ -118,6 +118,11 @@ class CollapseRate(_OfResponses):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be above 0 and at most 1")
 
+    @property
+    def binary(self) -> bool:
+        """With a single response."""
+        return self.samples == 1
+
     def value(self, example: Example) -> float:
         """Share of the responses that have collapsed."""
         found = [self._has_collapsed(text) for text in self._texts(example)]
@@ -144,6 +149,11 @@ class EmptyRate(_OfResponses):
     name: ClassVar[str] = "empty_rate"
     summary: ClassVar[str] = "share of responses that say nothing"
     source: ClassVar[str] = "unbelief"
+
+    @property
+    def binary(self) -> bool:
+        """With a single response."""
+        return self.samples == 1
 
     def value(self, example: Example) -> float:
         """Share of the empty responses."""
