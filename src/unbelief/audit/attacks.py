@@ -1,4 +1,4 @@
-"""Attacks as they are asked for: `relearn`, `quantize:bits=4`, `relearn:scope=retain:shots=40`."""
+"""Attacks as they are asked for: `relearn`, `quantize:bits=4`, `relearn:scope=retain`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ STANDARD = (
     "quantize:bits=4",
 )
 """What is tried unless something else is asked for."""
+_OTHER_SPELLING = {"quantize": "quantise"}
 
 
 def parse_attacks(specs: Iterable[str]) -> dict[str, Any]:
@@ -45,5 +46,5 @@ def parse_attacks(specs: Iterable[str]) -> dict[str, Any]:
             options[key] = value
         if spec in found:
             raise RequestError(f"the attack {spec!r} is there twice", remedy="leave one out")
-        found[spec] = build_attack(name, options)
+        found[spec] = build_attack(_OTHER_SPELLING.get(name, name), options)
     return found

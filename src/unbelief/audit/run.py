@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -18,8 +19,8 @@ from unbelief.audit.request import AuditRequest
 from unbelief.audit.subject import Attack, AttackResult, Examples, Sets, Subject, open_subject
 from unbelief.errors import Interrupted, RequestError
 from unbelief.evaluate.scoring import ItemScores, item_scores
-from unbelief.interventions.attacks.relearn import Relearn
 from unbelief.interventions.base import Context
+from unbelief.interventions.model.relearn import Relearn
 from unbelief.outputs import atomic_folder, check_destination
 from unbelief.report.audit_document import AuditDocument, ModelFacts, Role
 from unbelief.report.audit_page import build_audit_report
@@ -198,4 +199,5 @@ def _plain(request: AuditRequest) -> dict[str, Any]:
         if values[name] is not None:
             values[name] = Path(values[name]).name or values[name]
     values["gates"] = [rule.text for rule in request.gates]
-    return values
+    plain: dict[str, Any] = json.loads(json.dumps(values))
+    return plain

@@ -169,8 +169,10 @@ def _too_far(row: MeasureRow | None) -> str:
     """A likelihood far below the retrained model's tells that something was removed."""
     if row is None or "retrained" not in row.models:
         return ""
-    own, yardstick = row.models["unlearned"], row.models["retrained"]
-    if own.high is None or not yardstick.value or own.high >= _TOO_FAR * yardstick.value:
+    own, yardstick, distance = row.models["unlearned"], row.models["retrained"], row.distance
+    if own.value is None or yardstick.value is None or distance is None or distance.high is None:
+        return ""
+    if distance.high >= 0 or own.value >= _TOO_FAR * yardstick.value:
         return ""
     return (
         f" The true answers are less likely ({own.value:.2g}) than to a model that never saw them "
