@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unbelief.scores.words import stems, tokens, words
@@ -52,6 +52,7 @@ def test_tokens_keep_marks():
 
 
 @given(st.text(max_size=60))
+@settings(max_examples=30)
 def test_any_text_can_be_read(text):
     assert all(word.plain for word in words(text))
     assert len(tokens(text)) >= len(words(text)) - text.count("'") - text.count("’")
@@ -59,6 +60,7 @@ def test_any_text_can_be_read(text):
 
 
 @given(st.lists(st.sampled_from(["Paris", "Rome", "9", "né", "東"]), max_size=6))
+@settings(max_examples=30)
 def test_case_does_not_matter(chosen):
     text = " ".join(chosen)
     assert stems(text) == stems(text.upper()) == stems(text.lower())

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.scores.made import scores
@@ -36,6 +36,7 @@ def test_by_hand():
 
 
 @given(st.floats(0, 1), st.floats(0.01, 0.99))
+@settings(max_examples=30)
 def test_limits(own, other):
     for name in NAMES:
         one = aggregate(name)

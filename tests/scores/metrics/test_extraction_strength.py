@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.scores.made import answer, with_answers
@@ -31,6 +31,7 @@ def test_share_completed_from_a_prefix(hits, value, floored):
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=30))
+@settings(max_examples=30)
 def test_as_the_definition_says(hits):
     n = len(hits)
     k = next(k for k in range(n + 1) if all(hits[k:]))

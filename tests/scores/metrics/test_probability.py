@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.scores.made import answer, with_answers
@@ -47,6 +47,7 @@ def test_several_paraphrases_are_averaged_as_probabilities():
 
 
 @given(logps)
+@settings(max_examples=30)
 def test_the_four_say_the_same_in_other_words(values):
     example = with_answers(answer(values))
     p = metric("probability").score(example).value

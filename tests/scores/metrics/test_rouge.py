@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.scores.made import RECORD, with_texts
@@ -54,6 +54,7 @@ def test_a_rephrasing_that_states_the_fact_scores_low():
 
 @given(st.lists(st.sampled_from("abcde"), min_size=1, max_size=8),
        st.lists(st.sampled_from("abcde"), max_size=8))  # fmt: skip
+@settings(max_examples=30)
 def test_against_a_plain_implementation(truth, text):
     table = [[0] * (len(text) + 1) for _ in range(len(truth) + 1)]
     for i, a in enumerate(truth):

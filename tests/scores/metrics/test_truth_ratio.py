@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.scores.made import RECORD, answer
@@ -80,6 +80,7 @@ def test_a_lost_paraphrase_is_not_replaced_by_the_answer():
 
 
 @given(probabilities, st.lists(probabilities, min_size=1, max_size=5))
+@settings(max_examples=30)
 def test_they_are_maps_of_one_ratio(right, wrong):
     r, closer, better, share = values(example(right, wrong))
     assert closer == pytest.approx(min(r, 1 / r))
@@ -88,6 +89,7 @@ def test_they_are_maps_of_one_ratio(right, wrong):
 
 
 @given(probabilities, st.lists(probabilities, min_size=1, max_size=5))
+@settings(max_examples=30)
 def test_the_arithmetic_mean_is_never_below_the_geometric(right, wrong):
     given = example(right, wrong)
     arithmetic = metric("truth_ratio", options={"mean": "arithmetic"}).score(given).value
