@@ -33,7 +33,7 @@ class HarmonicMean(Aggregate):
     name: ClassVar[str] = "harmonic_mean"
     summary: ClassVar[str] = "harmonic mean; 0 if one part is 0, unscored if one is missing"
     unit: ClassVar[str] = "share"
-    source: ClassVar[str] = "Pythagoras"
+    source: ClassVar[str] = "by definition"
     better: ClassVar[Better] = "higher"
     limits: ClassVar[tuple[float, float]] = (0.0, np.inf)
 
