@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from tests.agreement import plain
 from tests.agreement.plain import Template
 from tests.helpers import tiny_model, tiny_tokenizer
 from unbelief.tokens.open_unlearning import OpenUnlearningEncoder, Tags
@@ -79,11 +80,6 @@ def made_encoder(family: str, tokenizer: Any = None) -> OpenUnlearningEncoder:
     )
 
 
-def made_model(seed: int = 0) -> Any:
-    """A random model whose vocabulary (120) holds every made tokenizer's."""
-    return tiny_model("llama", seed)
-
-
 _NAMES = ("Ada", "Boris", "Clara", "Dmitri", "Elena", "Felix", "Grete", "Hugo", "Ines", "Jonas")
 
 
@@ -105,3 +101,28 @@ def made_records(set_name: str, count: int = 10, wrong: int = 3) -> tuple[Record
             )
         )
     return tuple(found)
+
+
+@cache
+def half_taught_model(family: str, seed: int = 0, steps: int = 30) -> Any:
+    """A tiny model that has learnt some tokens of the made records: do not change it.
+
+    A random model's first choice is never the true token, and then every share of hits is 0.
+    """
+    import torch
+
+    tokenizer, template, model = made_tokenizer(family), template_of(family), tiny_model(seed=seed)
+    pad_id = plain.pad_id_of(tokenizer)
+    items = [
+        plain.question_item(tokenizer, template, str(r.prompt), r.answer)
+        for r in made_records("forget")
+    ]
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(steps if seed == 0 else 1):  # another model need not know as much
+        for batch in plain.batches(items, pad_id, "cpu"):
+            optimiser.zero_grad()
+            model(**batch).loss.backward()
+            optimiser.step()
+    model.zero_grad(set_to_none=True)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    return model

@@ -55,6 +55,7 @@ def answer(
         variance=np.array([1.0] * n if variance is None else variance, dtype),
         has_end=has_end,
         truncated=truncated,
+        decoded="The language is English.",
     )
 
 

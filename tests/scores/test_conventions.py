@@ -40,6 +40,7 @@ mia_min_k_plus_plus     tokens        without_end  drop_last        -           
 mia_min_k_plus_plus     least_variance 1e-06       1e-06            -           -      -
 mia_loss                tokens        all          all              -           -      -
 mia_zlib                tokens        all          all              -           -      -
+mia_zlib                text          record       tokens           -           -      -
 mia_reference           tokens        all          all              -           -      -
 mia_gradient_norm       order         2.0          2.0              -           -      -
 mia_gradient_norm       drop_last     False        True             -           -      -

@@ -46,6 +46,7 @@ class Answer:
         hidden: Those that nothing attends to, counted from the answer's first.
         has_end: Whether the last one is the end token that the encoder added.
         truncated: Whether a length limit cut it.
+        decoded: Its text.
         places: Where its statistics go.
     """
 
@@ -53,6 +54,7 @@ class Answer:
     hidden: tuple[int, ...]
     has_end: bool
     truncated: bool
+    decoded: str
     places: list[Place] = field(default_factory=list)
 
 
@@ -181,6 +183,7 @@ class _Encoding:
             tuple(i - start for i in encoded.hidden if start <= i < start + len(ids)),
             has_end=self.encoder.end_token and ids[-1] == self.encoder.end_id,
             truncated=encoded.truncated,
+            decoded=self.encoder.decode(ids),
         )
 
 

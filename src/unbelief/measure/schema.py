@@ -67,6 +67,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
         ("variance", pa.list_(pa.float32())),
         ("has_end", pa.bool_()),
         ("truncated", pa.bool_()),
+        ("decoded", pa.string()),
     ),
     "texts": _schema(
         *_PLACE,
@@ -111,6 +112,7 @@ def answers_table(scored: Iterable[Scored]) -> pa.Table:
             **{name: getattr(one, name) for name in per_token},
             "has_end": one.answer.has_end,
             "truncated": one.answer.truncated,
+            "decoded": one.answer.decoded,
         }
         for one in scored
         for place in one.answer.places
@@ -224,10 +226,10 @@ def _lists(table: pa.Table, name: str) -> list[np.ndarray]:
 def _answers(table: pa.Table) -> Iterable[tuple[tuple[int, int, int], AnswerMeasurement]]:
     names = ("token_ids", "logp", "hit", "entropy", "variance")
     columns = [_lists(table, name) for name in names]
-    flags = (table[name].to_pylist() for name in ("has_end", "truncated"))
-    for place, *values, has_end, truncated in zip(_places(table), *columns, *flags, strict=True):
-        arrays = dict(zip(names, values, strict=True))
-        yield place, AnswerMeasurement(**arrays, has_end=has_end, truncated=truncated)
+    plain = ("has_end", "truncated", "decoded")
+    columns += [table[name].to_pylist() for name in plain]
+    for place, *values in zip(_places(table), *columns, strict=True):
+        yield place, AnswerMeasurement(**dict(zip((*names, *plain), values, strict=True)))
 
 
 def _texts(table: pa.Table) -> Iterable[tuple[tuple[int, int, int], TextMeasurement]]:

@@ -87,6 +87,8 @@ class AnswerMeasurement:
         variance: (n,) float32 variance of ln π(v) under π, nats².
         has_end: Whether the last token is the end token that the encoder added.
         truncated: Whether the length limit cut the answer.
+        decoded: The scored tokens as text, without special ones. What a template adds to an answer
+            is in it, and not in the record.
     """
 
     token_ids: np.ndarray
@@ -96,6 +98,7 @@ class AnswerMeasurement:
     variance: np.ndarray
     has_end: bool
     truncated: bool = False
+    decoded: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,7 +54,7 @@ _OU: dict[str, Options] = {
     "rougeL_recall": _OU_ROUGE,
     "rougeL_f1": _OU_ROUGE,
     "mia_loss": {"tokens": "all"},
-    "mia_zlib": {"tokens": "all"},
+    "mia_zlib": {"tokens": "all", "text": "tokens"},
     "mia_reference": {"tokens": "all"},
     "mia_min_k": {"k": 0.4, "tokens": "drop_last"},
     "mia_min_k_plus_plus": {"k": 0.4, "tokens": "drop_last", "least_variance": 1e-6},

@@ -159,7 +159,8 @@ class OpenUnlearningEncoder(Encoder):
                 where=place,
                 remedy="remove the row: it has no token that belongs to the answer",
             )
-        return Encoded(record.id, ids[:boundary], ids[boundary:], truncated, self.hidden(ids))
+        hidden = self.hidden(ids[:-1])  # nothing comes after the last token
+        return Encoded(record.id, ids[:boundary], ids[boundary:], truncated, hidden)
 
     def encode_prompt(self, prompt: str | tuple[Message, ...] | None) -> tuple[int, ...]:
         """Token ids of the prompt tokenised by itself, as the model sees it when asked."""
@@ -176,11 +177,8 @@ class OpenUnlearningEncoder(Encoder):
         return self._cut(self._tagged(prompt))[0]
 
     def hidden(self, ids: Sequence[int]) -> tuple[int, ...]:
-        """Positions of a row that nothing attends to: those whose id is the padding id.
-
-        The last position is left out: nothing comes after it.
-        """
-        return tuple(i for i, token in enumerate(ids[:-1]) if token == self.pad_id)
+        """Positions of these ids that nothing attends to: those that have the padding id."""
+        return tuple(i for i, token in enumerate(ids) if token == self.pad_id)
 
     def describe(self) -> dict[str, str | bool | int | None]:
         """The choices that change what is scored, for provenance."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -59,6 +59,8 @@ class MiaZlib(_Attack):
 
     Attributes:
         tokens: Which tokens count.
+        text: What is compressed: the record's answer, or the scored tokens decoded, as
+            OpenUnlearning does (with the newline that some templates put after an answer).
 
     Source: Carlini et al. 2021.
     """
@@ -69,13 +71,22 @@ class MiaZlib(_Attack):
     source: ClassVar[str] = "Carlini et al. 2021, arXiv 2012.07805"
 
     tokens: Tokens = "all"
+    text: Literal["record", "tokens"] = "record"
 
     def value(self, example: Example) -> float:
         """Loss over compressed bytes."""
         loss = MiaLoss(self.tokens).value(example)
-        if own_answer(example, _OWN).truncated:
-            raise Unscorable("the length limit cut the answer")
-        return loss / len(zlib.compress(example.record.answer.encode()))
+        return loss / len(zlib.compress(self._text(example).encode()))
+
+    def _text(self, example: Example) -> str:
+        answer = own_answer(example, _OWN)
+        if self.text == "record":
+            if answer.truncated:
+                raise Unscorable("the length limit cut the answer")
+            return example.record.answer
+        if answer.decoded is None:
+            raise Unscorable("the decoded tokens were not measured")
+        return answer.decoded
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,82 @@
+"""Greedy answers and ROUGE: left-padded `generate` against the package's own decode loop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.agreement import plain
+from tests.agreement.made import (
+    FAMILIES,
+    half_taught_model,
+    made_encoder,
+    made_records,
+    made_tokenizer,
+    template_of,
+)
+from tests.helpers import tiny_model
+from unbelief.beliefs.decoding import Decoding
+from unbelief.measure.plan import Plan
+from unbelief.measure.run import measure_examples
+from unbelief.measure.tables import Example, TextNeed
+from unbelief.models.runner import AnswerModel
+from unbelief.scores.conventions import metric
+from unbelief.tokens.open_unlearning import OpenUnlearningEncoder, Tags
+from unbelief.types import Record
+
+NEW = 30
+GREEDY = TextNeed(Decoding(temperature=0.0, max_new_tokens=NEW))
+
+
+def told(model: Any, family: str, records: tuple[Record, ...]) -> tuple[Example, ...]:
+    plan = Plan({"forget": records}, {"forget": (GREEDY,)})
+    return measure_examples(AnswerModel(model), made_encoder(family), plan)["forget"]
+
+
+def items(family: str, records: tuple[Record, ...]) -> list[plain.Item]:
+    tokenizer, template = made_tokenizer(family), template_of(family)
+    return [plain.question_item(tokenizer, template, str(r.prompt), r.answer) for r in records]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_greedy_texts_are_the_same(family: str) -> None:
+    # For llama3 and zephyr ends of turns in the prompt are hidden and not counted in positions.
+    # What a random model says differs from prompt to prompt; a taught one ends its answers.
+    records, tokenizer = made_records("forget"), made_tokenizer(family)
+    rows, said = items(family, records), set[str]()
+    untaught = tiny_model()
+    untaught.generation_config.eos_token_id = tokenizer.eos_token_id
+    for model in (untaught, half_taught_model(family)):
+        examples = told(model, family, records)
+        theirs = plain.generations(tokenizer, model, rows, NEW)
+        assert [example.texts[GREEDY][0].text.strip() for example in examples] == theirs
+        said.update(theirs)
+        for kind, values in plain.rouge(theirs, plain.true_texts(tokenizer, rows)).items():
+            one = metric(kind, "open-unlearning", {"max_new_tokens": NEW})
+            np.testing.assert_allclose([one.score(e).value for e in examples], values, atol=1e-12)
+    assert len(said) > len(records)
+
+
+def test_the_prompt_asked_is_the_prompt_tokenised_alone() -> None:
+    # "... t" + "he": in the scored row " th" is one token, and asked there is no "h" to merge with.
+    family, template = "plain", plain.Template(tags=("", "", "", ""))
+    encoder = OpenUnlearningEncoder(made_tokenizer(family), tags=Tags())
+    records = tuple(
+        Record(id=str(i), prompt=prompt, answer="he inn")
+        for i, prompt in enumerate(("who is in t", "where is an", "the"))
+    )
+    rows = [
+        plain.question_item(encoder.tokenizer, template, str(r.prompt), r.answer) for r in records
+    ]
+    assert [tuple(row.prompt_ids) == tuple(row.ids[: len(row.prompt_ids)]) for row in rows] == [
+        False,
+        True,
+        True,
+    ]
+    model = half_taught_model("tags")
+    plan = Plan({"forget": records}, {"forget": (GREEDY,)})
+    examples = measure_examples(AnswerModel(model), encoder, plan)["forget"]
+    theirs = plain.generations(encoder.tokenizer, model, rows, NEW)
+    assert [example.texts[GREEDY][0].text.strip() for example in examples] == theirs
