@@ -19,7 +19,7 @@ from unbelief.tokens.batch import Row, collate
 
 
 def fresh_head(own: Any, *, random: bool, seed: int) -> nn.Linear:
-    """An output embedding of the same shape: a copy of the model's own, or a random one."""
+    """An output embedding of the same shape: the model's own copied, or U(−1, 1)/√d drawn anew."""
     vocabulary, width = own.weight.shape
     head = nn.Linear(
         width,
@@ -31,8 +31,8 @@ def fresh_head(own: Any, *, random: bool, seed: int) -> nn.Linear:
     with torch.no_grad():
         if random:
             generator = torch.Generator().manual_seed(seed)
-            drawn = torch.randn(vocabulary, width, generator=generator) / math.sqrt(width)
-            head.weight.copy_(drawn)
+            drawn = torch.rand(vocabulary, width, generator=generator)
+            head.weight.copy_((2 * drawn - 1) / math.sqrt(width))
             if own.bias is not None:
                 head.bias.zero_()
         else:

@@ -55,7 +55,7 @@ def test_truncated_models_generate_what_they_score(family: str) -> None:
     model = AnswerModel(tiny_model(family))
     prompt = encoder().encode_prompt(FORGET[0].prompt)
     greedy = Decoding(temperature=0.0, max_new_tokens=8)
-    with Probe(depth="1/3", start="own", num_train_epochs=0.0).applied(model, context()) as probed:
+    with Probe(depth="1/3", num_train_epochs=0.0).applied(model, context()) as probed:
         assert len(probed.layers()) == 1 and probed.head_path == "head"
         ((said,),) = sample_answers(probed.inner, encoder(), [prompt], decoding=greedy)
         ids = torch.tensor([[*prompt, *said.token_ids]])
@@ -97,7 +97,9 @@ def test_the_head_is_trained_as_a_plain_linear_layer_would_be() -> None:
         optimizer.zero_grad()
         torch.cat(losses).mean().backward()
         optimizer.step()
-    attack = Probe(depth="last", max_steps=4, batch_size=2, learning_rate=1e-2, seed=3)
+    attack = Probe(
+        depth="last", start="random", max_steps=4, batch_size=2, learning_rate=1e-2, seed=3
+    )
     with attack.applied(model, context()) as probed:
         head = probed.inner.get_output_embeddings()
         torch.testing.assert_close(head.weight, twin.weight, atol=1e-4, rtol=1e-3)
@@ -129,7 +131,7 @@ def test_only_retain_data_is_seen() -> None:
 def test_examples_are_a_seeded_choice() -> None:
     model, found = plain_model(), set()
     for seed in range(4):
-        attack = Probe(examples=1, max_steps=1, start="own", learning_rate=1e-2, seed=seed)
+        attack = Probe(examples=1, max_steps=1, learning_rate=1e-2, seed=seed)
         with attack.applied(model, context()) as probed:
             found.add(tuple(logp(probed).tolist()))
     assert len(found) > 1

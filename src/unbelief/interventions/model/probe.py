@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from unbelief.models.runner import AnswerModel
 
 Depth = Literal["1/3", "2/3", "last"]
-Start = Literal["random", "own"]
+Start = Literal["own", "random"]
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,14 @@ class Probe(ModelIntervention):
     What unlearning removed only from the last layers is still there before them. The layers are the
     model's own, shared and frozen; the new output embedding is trained with −log π on retain data
     alone, so it learns to read the layer and nothing of what was forgotten. The result is a model
-    like any other: it is scored and it generates.
+    like any other: it is scored and it generates. Measure it on retain data too: a probe that
+    cannot read what is known says nothing about what was forgotten.
 
     Attributes:
         depth: l as a share of the L layers: `1/3`, `2/3` (rounded, at least 1) or `last`.
         layers: l itself; 0 goes by depth.
-        start: `random` starts from a new output embedding, as OpenUnlearning does; `own` from the
-            model's (the logit lens, which needs less training).
+        start: `own` starts from the model's output embedding (the logit lens); `random` from a new
+            one as OpenUnlearning does, which takes far more training to read anything.
         num_train_epochs: Passes over the retain data.
         max_steps: Optimiser steps; above 0 it beats epochs.
         examples: Only so many retain records, drawn by the seed; 0 takes all.
@@ -43,7 +44,7 @@ class Probe(ModelIntervention):
 
     depth: Depth = "2/3"
     layers: int = 0
-    start: Start = "random"
+    start: Start = "own"
     num_train_epochs: float = 10.0
     max_steps: int = 0
     examples: int = 0
@@ -61,7 +62,7 @@ class Probe(ModelIntervention):
         "Dorna et al. 2025, OpenUnlearning, App. E (11 of 16 layers, retain data, 1e-4, 10 "
         "epochs); Patil et al. 2024 (logit lens), arXiv 2309.17410"
     )
-    off: ClassVar[Mapping[str, Option]] = {"depth": "last", "start": "own", "num_train_epochs": 0.0}
+    off: ClassVar[Mapping[str, Option]] = {"depth": "last", "num_train_epochs": 0.0}
 
     def __post_init__(self) -> None:
         if self.depth not in ("1/3", "2/3", "last"):
