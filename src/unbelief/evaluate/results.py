@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -133,27 +133,13 @@ def line_results(suite: Suite, scored: Scored, convention: str) -> tuple[LineRes
                 inputs=line.inputs,
                 options=option_values(line.how),
                 better=_better(line),
-                estimate=_within(scored.statistics[line.name].estimate(name), line.how.limits),
+                estimate=scored.statistics[line.name].estimate(name),
                 chance=line.chance,
-                retrained=None if other is None else _within(other.estimate(name), line.how.limits),
+                retrained=None if other is None else other.estimate(name),
                 distance=None if distance is None else distance.estimate(name),
             )
         )
     return tuple(out)
-
-
-def _within(estimate: Estimate, limits: tuple[float, float]) -> Estimate:
-    """Without the last digits by which sums of a thousand resamples leave the possible range."""
-
-    def clipped(value: float | None) -> float | None:
-        return None if value is None else min(max(value, limits[0]), limits[1])
-
-    return replace(
-        estimate,
-        value=clipped(estimate.value),
-        low=clipped(estimate.low),
-        high=clipped(estimate.high),
-    )
 
 
 def _better(line: Line) -> str:
