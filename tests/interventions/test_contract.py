@@ -120,6 +120,21 @@ def test_the_model_is_put_back_bit_by_bit(attack: ModelIntervention) -> None:
 
 
 @pytest.mark.parametrize("attack", MODEL.values(), ids=MODEL)
+def test_dropout_has_no_say_and_its_mode_stays(attack: ModelIntervention) -> None:
+    found = []
+    for training in (False, True):
+        model = model_for(attack)
+        for module in model.inner.modules():
+            if hasattr(module, "attention_dropout"):
+                module.attention_dropout = 0.5
+        model.inner.train(training)
+        with attack.applied(model, context()) as attacked:
+            found.append(logp(attacked))
+        assert {module.training for module in model.inner.modules()} == {training}
+    assert torch.equal(found[0], found[1])
+
+
+@pytest.mark.parametrize("attack", MODEL.values(), ids=MODEL)
 def test_the_model_is_put_back_after_an_error(attack: ModelIntervention) -> None:
     model = model_for(attack)
     before = digest(model)

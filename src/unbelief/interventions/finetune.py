@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -49,9 +50,15 @@ def rows_of(
     """Encode named records; their order does not matter for what follows.
 
     Raises:
+        RequestError: Two records have one name.
         DataError: A record does not fit into the model's context.
     """
     limit, rows = context_length(model.inner), []
+    twice = [key for key, count in Counter(key for key, _ in records).items() if count > 1]
+    if twice:
+        raise RequestError(
+            f"two records are called {twice[0]!r}", where="records", remedy="rename one of them"
+        )
     for key, record in sorted(records, key=lambda pair: pair[0]):
         encoded = context.encoder.encode(record)
         row = Row(key, "retain", encoded.prompt_ids, encoded.answer_ids, hidden=encoded.hidden)
@@ -81,7 +88,7 @@ def finetune(
 ) -> Iterator[int]:
     """Train all weights in place and stop at given step counts, ascending.
 
-    Loss: the mean over the batch's answer tokens of −log π.
+    Loss: the mean over the batch's answer tokens of −log π, in the mode the model is in.
 
     Yields:
         The steps done so far, each time the model has come to one of `at`.
@@ -97,7 +104,6 @@ def finetune(
     supply, step = batches(rows, recipe.batch_size, recipe.seed), 0
     for stop in at:
         while step < stop:
-            model.inner.eval()
             with torch.enable_grad():
                 loss = _backward(model, next(supply))
             step += 1

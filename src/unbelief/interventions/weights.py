@@ -1,4 +1,4 @@
-"""Changing weights for a while: what is changed is put back, bit by bit."""
+"""Changing a model for a while: what is changed is put back, bit by bit."""
 
 from __future__ import annotations
 
@@ -29,3 +29,15 @@ def kept(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
                 parameter.copy_(value)
                 parameter.requires_grad_(requires_grad)
                 parameter.grad = grad
+
+
+@contextmanager
+def without_dropout(model: nn.Module) -> Iterator[None]:
+    """Every module in evaluation mode, and back in its own when the block ends."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

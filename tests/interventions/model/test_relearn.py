@@ -175,6 +175,12 @@ def test_records_longer_than_the_context_are_refused() -> None:
         pass
 
 
+def test_two_records_of_one_id_are_refused() -> None:
+    attack = Relearn().applied(plain_model(), context(forget=[FORGET[0], FORGET[0]]))
+    with pytest.raises(RequestError, match="two records are called 'forget:f1'"), attack:
+        pass
+
+
 def test_a_diverging_loss_stops_and_the_model_comes_back() -> None:
     model = plain_model()
     before = tensor_sha256(model.inner.state_dict())

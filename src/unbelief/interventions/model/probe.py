@@ -110,6 +110,7 @@ class Probe(ModelIntervention):
         from unbelief.interventions.finetune import Recipe, rows_of
         from unbelief.interventions.linear_head import fresh_head, train_head
         from unbelief.interventions.truncated import layers_name, truncated
+        from unbelief.interventions.weights import without_dropout
         from unbelief.models.runner import AnswerModel
 
         inner: Any = unwrap(model.model)
@@ -140,7 +141,8 @@ class Probe(ModelIntervention):
             seed=self.seed,
         )
         if steps:
-            train_head(probed, rows_of(named, probed, context), recipe, steps)
+            with without_dropout(probed.inner):
+                train_head(probed, rows_of(named, probed, context), recipe, steps)
         yield probed
 
     def _check_head(self, inner: Any) -> None:

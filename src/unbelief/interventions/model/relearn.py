@@ -132,7 +132,7 @@ class Relearn(ModelIntervention):
         if list(at) != sorted(set(at)) or min(at, default=0) < 0:
             raise ValueError(f"step counts must be ascending and 0 or above, not {list(at)}")
         from unbelief.interventions.finetune import Recipe, finetune, rows_of
-        from unbelief.interventions.weights import kept
+        from unbelief.interventions.weights import kept, without_dropout
 
         recipe = Recipe(
             learning_rate=self.learning_rate,
@@ -142,5 +142,5 @@ class Relearn(ModelIntervention):
             seed=self.seed,
         )
         rows = rows_of(self.examples(context), model, context)
-        with kept(model.inner.parameters()):
+        with kept(model.inner.parameters()), without_dropout(model.inner):
             yield ((step, model) for step in finetune(model, rows, recipe, at))
