@@ -12,9 +12,10 @@ from typing import Annotated, Any
 import typer
 
 from unbelief import __version__
-from unbelief.cli import auditing, evaluation
+from unbelief.cli import auditing, evaluation, reporting
 from unbelief.cli.diagnosis import app as diagnose_commands
 from unbelief.cli.flags import Json, Quiet, settings, two
+from unbelief.cli.judging import app as judge_commands
 from unbelief.cli.ledger import app as ledger_commands
 from unbelief.errors import RequestError, UnbeliefError
 
@@ -179,12 +180,14 @@ def quickstart(
     run(output, seeds, seed, overwrite, as_json, quiet)
 
 
+app.add_typer(judge_commands, name="judge")
 app.add_typer(ledger_commands, name="ledger")
 app.add_typer(diagnose_commands, name="diagnose")
 
 
 evaluation.register(app)
 auditing.register(app)
+reporting.register(app)
 
 
 @app.callback(invoke_without_command=True)
