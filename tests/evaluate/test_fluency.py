@@ -91,3 +91,23 @@ def test_a_classifier_that_was_named_must_be_there(tiny_folder: Path, tmp_path: 
     results = evaluate(wanted, tmp_path / "out.json", progress=False)
     (reason,) = results["forget_fluency"].reasons
     assert "--fluency-model" in reason and results["forget_fluency"].value is None
+
+
+def test_a_hub_that_does_not_answer_is_noticed_at_once(monkeypatch: pytest.MonkeyPatch):
+    from unbelief.evaluate import fluency
+
+    def refuse(address, timeout):
+        asked.append((address, timeout))
+        raise OSError("no route")
+
+    asked: list[object] = []
+    monkeypatch.setattr(fluency.socket, "create_connection", refuse)
+    assert not fluency.hub_answers()  # offline, as all tests are: nothing is even tried
+    assert not asked
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(fluency, "getproxies", dict)
+    with pytest.raises(RequestError, match="the hub cannot be reached"):
+        fluency.load_classifier(None)
+    assert asked == [(("huggingface.co", 443), 5.0)]
+    monkeypatch.setattr(fluency, "getproxies", lambda: {"https": "http://proxy"})
+    assert fluency.hub_answers()

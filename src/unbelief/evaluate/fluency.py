@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from unbelief.beliefs.bank import write_private
 from unbelief.errors import RequestError
@@ -102,11 +105,17 @@ def load_classifier(source: str | None) -> Classifier:
 
     name = source or CLASSIFIER
     folder = local_folder(name)
+    kept = folder is not None or is_cached(name)
+    if not kept and not hub_answers():
+        raise RequestError(
+            f"{name} is not a folder here, and the hub cannot be reached",
+            remedy="check the path, or fetch it where there is a network: hf download ID",
+        )
     with quiet_transformers(), plain_errors(name, None):
         model = AutoModelForSequenceClassification.from_pretrained(
-            str(folder or name), use_safetensors=True
+            str(folder or name), use_safetensors=True, local_files_only=kept
         )
-        tokenizer = AutoTokenizer.from_pretrained(str(folder or name))
+        tokenizer = AutoTokenizer.from_pretrained(str(folder or name), local_files_only=kept)
     labels = {int(i): str(label) for i, label in model.config.id2label.items()}
     named = [i for i, label in labels.items() if label.strip().lower() == _CLEAN]
     unnamed = all(label.startswith("LABEL_") for label in labels.values())
@@ -123,6 +132,30 @@ def load_classifier(source: str | None) -> Classifier:
         tokenizer=tokenizer,
         clean=named[0] if named else 0,
     )
+
+
+def is_cached(hub_id: str) -> bool:
+    """Whether a model's weights are in the hub's cache on this machine."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(hub_id, "model.safetensors"), str)
+
+
+def hub_answers(seconds: float = 5.0) -> bool:
+    """Whether the hub can be reached, found out quickly: its client tries for over a minute."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    if getproxies():  # a proxy may reach what we cannot
+        return True
+    place = urlsplit(constants.ENDPOINT)
+    port = place.port or (80 if place.scheme == "http" else 443)
+    try:
+        socket.create_connection((place.hostname or "", port), timeout=seconds).close()
+    except OSError:
+        return False
+    return True
 
 
 def needs_of(lines: Sequence[Line]) -> dict[str, tuple[ClassifierNeed, ...]]:
