@@ -68,7 +68,7 @@ class Journal:
                 yield
             finally:
                 if not (self.path / _HEAD).exists():  # nothing was begun
-                    shutil.rmtree(self.path, ignore_errors=True)
+                    self.remove()
 
     def is_finished(self, identity: Mapping[str, Any], plan: Plan) -> bool:
         """Whether the whole is there already, of this very request.
@@ -80,6 +80,7 @@ class Journal:
             return False
         meta = read_meta(self.folder)
         self._compare({name: meta.get(name) for name in identity}, meta, identity, plan)
+        self.remove()  # left if the last run died just after the whole was put in place
         return True
 
     def begin(
@@ -130,7 +131,7 @@ class Journal:
 
     def remove(self) -> None:
         """Remove it, once the whole is in place."""
-        shutil.rmtree(self.path)
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def _file(self, name: str) -> Path:
         return self.path / f"{name}.parquet"

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 _FORWARDS = 8  # of one part of answers
 _GRADIENTS = 16  # of one part of gradients
-_TOKENS = {"cpu": 4096}  # of one forward, padding included
+_TOKENS = {"cpu": 2048}  # of one forward, padding included
 _TOKENS_DEVICE = 16_384
 
 

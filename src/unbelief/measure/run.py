@@ -143,7 +143,7 @@ def _shown(parts: Sequence[Part], progress: bool) -> Iterable[Part]:
 
     # disable=None: silent when stderr is not a terminal.
     total, disable = sum(part.items for part in parts), None if progress else True
-    with tqdm(total=total, unit="", file=sys.stderr, disable=disable) as bar:
+    with tqdm(total=total, unit=" items", file=sys.stderr, disable=disable) as bar:
         for part in parts:
             bar.set_description(part.table)
             yield part

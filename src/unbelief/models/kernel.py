@@ -142,7 +142,14 @@ class ChunkKernel:
         first moment would cancel.
         """
         pi = self._buffers["z"][:rows]
-        log_pi = self._buffer("log_pi", rows, pi.device)
+        # A few rows at a time, so that the logarithms stay in the processor's cache.
+        step = rows if pi.is_cuda else max(1, (1 << 18) // pi.shape[1])
+        parts = [self._moments(pi[i : i + step]) for i in range(0, rows, step)]
+        entropy, variance = map(torch.cat, zip(*parts, strict=True))
+        return entropy, variance
+
+    def _moments(self, pi: Tensor) -> tuple[Tensor, Tensor]:
+        log_pi = self._buffer("log_pi", len(pi), pi.device)
         # Where π underflows to 0 its share of both sums is 0, whatever its logarithm.
         torch.clamp(pi, min=torch.finfo(pi.dtype).tiny, out=log_pi).log_()
         mean = torch.linalg.vecdot(pi, log_pi)
