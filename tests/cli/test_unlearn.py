@@ -314,7 +314,7 @@ FLAGS = """
 --max-steps --max_steps --merge --method --model --no-bf16 --no-gradient-checkpointing --no-merge
 --num-train-epochs --num_train_epochs --output --overwrite --per-device-train-batch-size
 --per_device_train_batch_size --quiet --request-id --request_id --restart --retain --seed --set
---trust-remote-code
+--track --trust-remote-code
 """
 
 
