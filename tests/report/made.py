@@ -56,18 +56,18 @@ def share(value: float | None, n: int = 400, width: float = 0.03, **more: Any) -
 
 
 def audit(
-    prompts: int = 60, *, seed: int = 0, retrained: bool = True, **changes: Any
+    count: int = 60, *, seed: int = 0, retrained: bool = True, **changes: Any
 ) -> AuditDocument:
     """A whole audit, with something in every section.
 
     Args:
-        prompts: How many.
+        count: Number of prompts.
         seed: Of what the invented models said.
         retrained: Whether there is a retrained model.
         changes: Fields to replace.
     """
     draw = random.Random(seed)
-    rows = tuple(prompt(i, draw) for i in range(prompts))
+    rows = tuple(prompt(i, draw) for i in range(count))
     flags = {flag: sum(row.flag == flag for row in rows) for flag in FLAGS}
     fields: dict[str, Any] = {
         "title": "Forgetting 20 invented authors, Ferro-1B",
@@ -75,7 +75,7 @@ def audit(
         "request_id": "DSR-2026-0117",
         "models": models(retrained),
         "scope": {
-            "forget set": f"{prompts} questions about 20 invented authors",
+            "forget set": f"{count} questions about 20 invented authors",
             "other phrasings": "one paraphrase of every question",
             "near-duplicates in the data to keep": "2 found, listed in the JSON document",
             "out of scope": "images, languages other than English",
@@ -100,7 +100,7 @@ def audit(
             "hardware": "1 × H200",
             "wall_seconds": 2410.5,
         },
-        "valid_for": f"Valid for weights SHA-256 {'b4e1' * 16} at bfloat16. Void after any "
+        "valid_for": f"weights SHA-256 {'b4e1' * 16} at bfloat16. Void after any "
         "fine-tuning, merge, quantisation or change of prompt.",
     }
     return AuditDocument(**{**fields, **changes})

@@ -5,37 +5,16 @@ import io
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
 
 from tests.lab.made import result
+from tests.report.parsed import Page
 from unbelief.errors import RequestError
 from unbelief.lab.document import document
 from unbelief.report import build_lab_report, distance_table, tables, to_csv, to_markdown
 from unbelief.report.tables import Table, decimals, with_interval
-
-VOID = {"meta", "link", "br", "img", "hr", "input"}
-
-
-class Page(HTMLParser):
-    """Tags, ids and text of a page; fails on tags that are not closed in order."""
-
-    def __init__(self, source: str):
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(source)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
 
 
 @pytest.fixture(scope="module")

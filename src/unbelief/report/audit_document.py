@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict
 
 SCHEMA = "unbelief.audit"
 VERSION = 1
+AUDIT_FILE = "audit.json"
+"""Name of the document in an audit's folder."""
 
 Role = Literal["unlearned", "original", "retrained"]
 Flag = Literal["leaked", "rephrased", "collapsed", "refused", "forgotten", "undecided"]

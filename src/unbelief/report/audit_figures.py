@@ -25,13 +25,15 @@ from unbelief.report.svg import (
     tag,
     text,
 )
+from unbelief.report.visible import visible
 
-_ROW = 46.0
-_ROW_LABEL = 13.0  # from the top of a row to the middle of its name
-_ROW_TRACK = 32.0  # to its line
+_ROW = 42.0
+_ROW_LABEL = 12.0  # from the top of a row to the middle of its name
+_ROW_TRACK = 29.0  # to its line
 _STYLES = {"original": "r-original", "unlearned": "r-unlearned", "retrained": "r-retrained"}
 _SERIES = ("m0", "m4", "m2", "m3", "m7", "m6", "m1", "m5")
 _CHARACTER = 7.6
+_LONGEST = 24  # characters of a series' name at the end of its curve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,10 +170,16 @@ def _series(curve: Curve, name: str, index: int) -> list[Line]:
     lines = []
     for piece in whole:
         x, y, low, high = zip(*piece, strict=True)
-        label = name if piece is whole[-1] else ""
+        label = _cut(name) if piece is whole[-1] else ""
         dash = f"{style} series-{index % 3}"
         lines.append(Line(label=label, style=dash, x=x, y=y, low=low, high=high))
     return lines
+
+
+def _cut(name: str) -> str:
+    """A name that leaves room for its curve; the table beside it has the whole."""
+    shown = visible(name)
+    return shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…"
 
 
 def _curve_in_words(curve: Curve) -> str:

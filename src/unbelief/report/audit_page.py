@@ -6,15 +6,13 @@ even a text that were not escaped could not run, load or send anything.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
-from hashlib import sha256
-from importlib.resources import files
 from typing import Any
 
 from markupsafe import Markup
 
-from unbelief.report.audit_document import AuditDocument, MeasureRow, Number
+from unbelief.report.assets import asset, policy
+from unbelief.report.audit_document import AttackRow, AuditDocument, MeasureRow, Number
 from unbelief.report.audit_figures import (
     Point,
     RangeRow,
@@ -28,19 +26,22 @@ from unbelief.report.audit_views import (
     GROUPS,
     ROLES,
     attack_cells,
+    attack_title,
+    attacks_run,
     flattened,
     gate_because,
     gate_cell,
     gate_outcome,
     measure_cells,
+    measure_title,
     options_text,
     shown_verdict,
     unscored_notes,
 )
-from unbelief.report.numbers import SHARES, cell, known, parameters, seconds, whole
+from unbelief.report.numbers import SHARES, cell, known, parameters, seconds, when, whole
 from unbelief.report.page import render
 from unbelief.report.prompts import json_block, prompt_data, rows_without_script
-from unbelief.report.visible import encodable, visible
+from unbelief.report.visible import encodable
 
 
 def build_audit_report(document: AuditDocument) -> str:
@@ -50,7 +51,7 @@ def build_audit_report(document: AuditDocument) -> str:
         document: What the audit found. Its texts are data: all are escaped, characters that hide
             or reorder text are written out.
     """
-    style, script = _asset("style.css") + _asset("audit.css"), _asset("audit.js")
+    style, script = asset("style.css") + asset("audit.css"), asset("audit.js")
     data = prompt_data(document)
     context = {
         "doc": document,
@@ -58,7 +59,7 @@ def build_audit_report(document: AuditDocument) -> str:
         "shown": shown_verdict(document),
         "style": Markup(style),
         "script": Markup(script),
-        "policy": _policy(style, script),
+        "policy": policy(style, script),
         "prompts_json": json_block(data),
         "plain_rows": rows_without_script(data),
         "scores": data["scores"],
@@ -74,30 +75,14 @@ def build_audit_report(document: AuditDocument) -> str:
         "has_retrained": any(m.role == "retrained" for m in document.models),
         "attacks": _attacks(document),
         "attack_plots": _attack_plots(document),
-        "not_run": [a for a in document.attacks if not a.ran],
+        "not_run": [(attack_title(a), a.because) for a in document.attacks if not a.ran],
         "curves": _curves(document),
         "settings": flattened(document.reproduction),
-        "columns": (*(title for _, title in ROLES), "Distance to retrained"),
-        "visible": visible,
-        "whole": whole,
+        "columns": data["columns"],
+        "models_and_distance": (*(title for _, title in ROLES), "Distance to retrained"),
+        "created": when(document.created),
     }
     return encodable(render("audit.html.j2", context))
-
-
-def _asset(name: str) -> str:
-    return files("unbelief.report").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-def _policy(style: str, script: str) -> str:
-    """Nothing from anywhere, and of what is on the page only these two."""
-    return (
-        f"default-src 'none'; style-src {_source(style)}; script-src {_source(script)}; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _source(content: str) -> str:
-    return f"'sha256-{base64.b64encode(sha256(content.encode()).digest()).decode()}'"
 
 
 def _gates(document: AuditDocument) -> list[dict[str, str]]:
@@ -125,13 +110,13 @@ def _models(document: AuditDocument) -> list[dict[str, Any]]:
 def _cards(document: AuditDocument) -> list[tuple[str, str, str]]:
     """Value, what it counts, and of how many."""
     flags, total = document.flags, sum(document.flags.values())
-    ran = sum(a.ran for a in document.attacks)
+    ran, attacks = attacks_run(document)
     cards = []
     if total:
         with_fact = flags.get("leaked", 0) + flags.get("rephrased", 0)
         cards.append((whole(with_fact), "prompts whose fact is still said", f"of {whole(total)}"))
-    if document.attacks:
-        cards.append((whole(ran), "attacks run", f"of {whole(len(document.attacks))}"))
+    if attacks:
+        cards.append((whole(ran), "attacks run", f"of {whole(attacks)}"))
     worst = _worst_attack(document)
     if worst is not None:
         cards.append(worst)
@@ -151,7 +136,8 @@ def _worst_attack(document: AuditDocument) -> tuple[str, str, str] | None:
     if not after:
         return None
     _, attack = max(after, key=lambda pair: pair[0])
-    return cell(attack.after).value, f"{attack.measure}, highest under attack", attack.title
+    what = f"{measure_title(attack)}, highest under attack"
+    return cell(attack.after).value, what, attack_title(attack)
 
 
 def _flags(document: AuditDocument) -> list[dict[str, str]]:
@@ -219,16 +205,19 @@ def _measure_plot(document: AuditDocument) -> Markup | None:
 
 
 def _attacks(document: AuditDocument) -> list[dict[str, Any]]:
+    """Attacks that were run, each with its measures; the budget is that of all of them."""
+    named: dict[tuple[str, str], list[AttackRow]] = {}
+    for a in document.attacks:
+        if a.ran:
+            named.setdefault((a.name, options_text(a.options)), []).append(a)
     return [
         {
-            "title": a.title,
-            "measure": a.measure,
-            "budget": options_text(a.options),
-            "cells": attack_cells(document, a),
-            "time": "" if a.seconds is None else seconds(a.seconds),
+            "title": attack_title(rows[0]),
+            "budget": budget,
+            "time": "" if rows[0].seconds is None else seconds(rows[0].seconds),
+            "rows": [(measure_title(a), attack_cells(document, a)) for a in rows],
         }
-        for a in document.attacks
-        if a.ran
+        for (_, budget), rows in named.items()
     ]
 
 
@@ -249,10 +238,11 @@ def _attack_plots(document: AuditDocument) -> list[dict[str, Any]]:
                 number=a.retrained_after,
             ),
         )
-        groups.setdefault((a.measure, units[0]), []).append(RangeRow(label=a.title, points=points))
+        row = RangeRow(label=attack_title(a), points=points)
+        groups.setdefault((measure_title(a), units[0]), []).append(row)
     plots = []
     for i, ((measure, unit), rows) in enumerate(groups.items()):
-        label = measure if unit in SHARES else f"{measure}, {unit}"
+        label = measure if unit in SHARES or unit == measure else f"{measure}, {unit}"
         chart = range_plot(f"attacks-{i}", f"{measure} before and under attack", label, rows)
         if chart is not None:
             plots.append({"title": measure, "chart": chart})

@@ -8,13 +8,15 @@ from unbelief.report.audit_views import (
     GROUPS,
     ROLES,
     attack_cells,
+    attack_title,
     gate_because,
     gate_cell,
     gate_outcome,
     measure_cells,
+    measure_title,
     options_text,
 )
-from unbelief.report.numbers import Cell, cell, parameters, plain, seconds, whole
+from unbelief.report.numbers import Cell, cell, parameters, seconds, whole
 from unbelief.report.tables import Table
 
 
@@ -63,7 +65,7 @@ def measures_table(document: AuditDocument) -> Table:
         head=(
             "Measure",
             "Unit",
-            "Forgotten shows",
+            "Wanted",
             *(title for _, title in ROLES),
             "Distance to retrained",
         ),
@@ -79,7 +81,8 @@ def attacks_table(document: AuditDocument) -> Table:
             cells = attack_cells(document, attack)
             took = "" if attack.seconds is None else seconds(attack.seconds)
             budget = options_text(attack.options) or "–"
-            rows.append((attack.title, attack.measure, budget, *(_of(c) for c in cells), took))
+            about = (attack_title(attack), measure_title(attack), budget)
+            rows.append((*about, *(_of(c) for c in cells), took))
     return Table(
         title="Attacks",
         head=("Attack", "Measure", "Budget", "Before", "After", "Retrained, attacked", "Time"),
@@ -93,7 +96,7 @@ def not_run_table(document: AuditDocument) -> Table:
         title="Attacks that were not run",
         head=("Attack", "Why not"),
         rows=tuple(
-            (attack.title, attack.because or "no reason was recorded")
+            (attack_title(attack), attack.because or "no reason was recorded")
             for attack in document.attacks
             if not attack.ran
         ),
@@ -121,7 +124,7 @@ def curve_table(curve: Curve) -> Table:
     names = series_of(curve)
     rows = []
     for point in curve.points:
-        rows.append((plain(point.x), *(_short(cell(point.series.get(name))) for name in names)))
+        rows.append((f"{point.x:g}", *(_short(cell(point.series.get(name))) for name in names)))
     return Table(title=curve.title, head=(curve.x_title, *names), rows=tuple(rows))
 
 

@@ -147,7 +147,8 @@ def unscored_notes(document: AuditDocument) -> tuple[str, ...]:
         titles = ("before", "under attack", "retrained model under attack")
         for title, one in zip(titles, attack_cells(document, attack), strict=True):
             if one.known and one.note:
-                notes.append(f"{attack.title}, {title}: {one.note}")
+                name = f"{attack_title(attack)}, {measure_title(attack)}"
+                notes.append(f"{name}, {title}: {one.note}")
     return tuple(notes)
 
 
@@ -161,9 +162,29 @@ def score_names(document: AuditDocument) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for row in document.prompts for name in row.scores))
 
 
+_KNOWN = {"rougeL_recall": "ROUGE-L recall"}
+
+
+def attack_title(row: AttackRow) -> str:
+    """What the attack is called: its title, or its name in words."""
+    return in_words(row.title if row.title != row.name else row.name.replace("-", "_"))
+
+
+def measure_title(row: AttackRow) -> str:
+    """Which leak measure an attack's numbers are of, in words that may stand in a sentence."""
+    shown = in_words(row.measure)
+    return shown if shown[:2].isupper() else shown[:1].lower() + shown[1:]
+
+
+def attacks_run(document: AuditDocument) -> tuple[int, int]:
+    """Number of attacks that were run, and of all that are in the document."""
+    ran = {a.name for a in document.attacks if a.ran}
+    return len(ran), len({a.name for a in document.attacks})
+
+
 def in_words(name: str) -> str:
     """A name as a title: `key_fact_recall` becomes `Key fact recall`."""
-    words = name.replace("_", " ").strip()
+    words = _KNOWN.get(name, name.replace("_", " ").strip())
     return words[:1].upper() + words[1:]
 
 
@@ -176,12 +197,12 @@ def options_text(options: object) -> str:
 
 def _option(value: object) -> str:
     if isinstance(value, dict):
-        return f"({options_text(value)})"
+        return f"({options_text(value)})" if value else "none"
     if isinstance(value, list | tuple):
         return ", ".join(_option(one) for one in value)
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return str(value)
 
 
 def flattened(values: object, prefix: str = "") -> tuple[tuple[str, str], ...]:

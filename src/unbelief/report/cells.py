@@ -27,7 +27,8 @@ def guarded(text: str) -> str:
 def write_csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Rows as CSV: numbers with all digits, None and what is not finite empty, texts guarded."""
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    # All texts are quoted: left to itself, Python would not quote a lone carriage return.
+    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow([guarded(name) for name in head])
     for row in rows:
         writer.writerow([_written(value) for value in row])

@@ -27,6 +27,7 @@ from unbelief.report.audit_views import (
     worst_first,
 )
 from unbelief.report.cells import write_csv
+from unbelief.report.numbers import when
 from unbelief.report.tables import Table
 
 NUMBERS_HEAD = (
@@ -38,10 +39,10 @@ NUMBERS_HEAD = (
 def audit_markdown(document: AuditDocument) -> str:
     """The audit for a repository or a wiki: everything but prompts and responses."""
     verdict, shown = document.verdict, shown_verdict(document)
-    about = f"Request {markdown.escape(document.request_id)}, " if document.request_id else ""
+    about = f"Request {markdown.escape(document.request_id)}. " if document.request_id else ""
     parts = [
         f"# {markdown.escape(document.title)}\n",
-        f"{about}audited {markdown.escape(document.created)}.\n",
+        f"{about}Audited {markdown.escape(when(document.created))}.\n",
         f"## Verdict: {shown.outcome}\n",
         markdown.paragraph(verdict.sentence) + "\n",
     ]
@@ -79,7 +80,7 @@ def audit_markdown(document: AuditDocument) -> str:
         title="Reproduction", head=("Setting", "Value"), rows=flattened(document.reproduction)
     )
     parts.append(markdown.table(settings, level=2))
-    parts.append("## Validity\n\n" + markdown.paragraph(document.valid_for) + "\n")
+    parts.append("## Validity\n\n" + markdown.paragraph(f"Valid for {document.valid_for}") + "\n")
     return "\n".join(parts)
 
 

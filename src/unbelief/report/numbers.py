@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from unbelief.report.audit_document import Number
 
 SHARES = frozenset({"share", "rate"})
-"""Units that are written in per cent."""
+"""Units that are written in per cent; a value in `per cent` is in per cent already."""
 MISSING = "n/a"
 UNSCORED = "unscored"
 _MOST_DECIMALS = 4
+_SMALL = 1e-3  # below it, powers of ten are easier to read than zeros
+_NO_WIDTH = 1e-9  # an interval this narrow says that all resamples agree, not how exact a digit is
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,8 @@ def value_text(number: Number) -> str:
         return UNSCORED
     if number.unit in SHARES:
         return f"{_fixed(100 * value, decimals_of(number), whole_at=100)} %"
-    return _fixed(value, decimals_of(number))
+    shown = _fixed(value, decimals_of(number))
+    return f"{shown} %" if number.unit == "per cent" else shown
 
 
 def interval_text(number: Number) -> str:
@@ -94,7 +98,8 @@ def interval_text(number: Number) -> str:
     if ends is None:
         return ""
     scale, top = (100, 100.0) if number.unit in SHARES else (1, None)
-    return " to ".join(_fixed(scale * end, decimals_of(number), whole_at=top) for end in ends)
+    decimals, small = decimals_of(number), 0 < abs(scale * (known(number) or 0)) < _SMALL
+    return " to ".join(_fixed(scale * end, decimals, top, small) for end in ends)
 
 
 def decimals_of(number: Number) -> int:
@@ -105,9 +110,9 @@ def decimals_of(number: Number) -> int:
     """
     scale = 100 if number.unit in SHARES else 1
     ends = bounds(number)
-    if ends is not None and ends[1] > ends[0]:
+    if ends is not None and ends[1] - ends[0] > _NO_WIDTH:
         half = scale * (ends[1] - ends[0]) / 2
-        return min(_MOST_DECIMALS, max(0, -math.floor(math.log10(half / 2))))
+        return max(0, -math.floor(math.log10(half / 2)))
     value = known(number)
     if number.unit == "count" and value is not None and value.is_integer():
         return 0
@@ -156,16 +161,43 @@ def seconds(value: float) -> str:
     return f"{value / 3600:.1f} h"
 
 
-def _fixed(value: float, decimals: int, whole_at: float | None = None) -> str:
-    """So many decimals, more where the value would look like 0 or like all without being it."""
+def when(moment: str) -> str:
+    """A point in time to the minute, `2026-11-21 12:54 UTC`; as it is where it is no such thing."""
+    try:
+        read = datetime.fromisoformat(moment)
+    except ValueError:
+        return moment
+    if read.tzinfo is None:
+        return moment
+    return f"{read.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _fixed(
+    value: float, decimals: int, whole_at: float | None = None, exponential: bool | None = None
+) -> str:
+    """So many decimals, more where the value would look like 0 or like all without being it.
+
+    Args:
+        value: To be written.
+        decimals: At least so many.
+        whole_at: The value that means all.
+        exponential: Whether to write a power of ten; None decides by size.
+    """
+    if exponential is None:
+        exponential = 0 < abs(value) < _SMALL
+    if exponential or 0 < abs(value) < 10.0**-_MOST_DECIMALS / 2:
+        return _scientific(value, decimals) if value else "0"
     while decimals < _MOST_DECIMALS and _misleads(value, decimals, whole_at):
         decimals += 1
-    if value and not float(f"{value:.{decimals}f}"):
-        mantissa, exponent = f"{abs(value):.0e}".split("e")
-        text = f"{mantissa} × 10{_superscript(int(exponent))}"
-    else:
-        text = f"{abs(value):.{decimals}f}"
-    return f"−{text}" if value < 0 else text
+    text = f"{abs(value):.{min(decimals, _MOST_DECIMALS)}f}"
+    return f"−{text}" if value < 0 and float(text) else text
+
+
+def _scientific(value: float, decimals: int) -> str:
+    exponent = math.floor(math.log10(abs(value)))
+    mantissa, shown = f"{abs(value):.{max(0, min(2, decimals + exponent))}e}".split("e")
+    sign = "−" if value < 0 else ""
+    return f"{sign}{mantissa} × 10{_superscript(int(shown))}"
 
 
 def _misleads(value: float, decimals: int, whole_at: float | None) -> bool:

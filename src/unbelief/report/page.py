@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -20,7 +21,13 @@ def render(template: str, context: Mapping[str, Any]) -> str:
         template: File name in `templates`.
         context: Names the template uses.
     """
-    environment = Environment(
+    return _environment().get_template(template).render(**context)
+
+
+@cache
+def _environment() -> Environment:
+    """Compiled templates are kept in it."""
+    return Environment(
         loader=PackageLoader("unbelief.report"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -29,7 +36,6 @@ def render(template: str, context: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template(template).render(**context)
 
 
 def _shown(value: Any) -> Any:

@@ -18,6 +18,9 @@ from unbelief.report.numbers import plain, whole
 from unbelief.report.visible import pieces, visible
 
 ROWS_WITHOUT_SCRIPT = 200
+COLUMNS = 4
+_FIRST = ("key_fact_recall", "rougeL_recall", "probability", "extraction_strength")
+"""Scores that get a column before others where there are more than fit."""
 _IN_SCRIPT = {
     ord("<"): "\\u003c",
     ord(">"): "\\u003e",
@@ -45,10 +48,18 @@ def prompt_data(document: AuditDocument) -> dict[str, Any]:
     """
     names = score_names(document)
     return {
-        "scores": [in_words(name) for name in names],
+        "scores": [visible(in_words(name)) for name in names],
+        "columns": columns(names),
         "flags": [flag for flag, _ in FLAGS],
         "rows": [_row(prompt, names) for prompt in worst_first(document.prompts)],
     }
+
+
+def columns(names: Sequence[str]) -> list[int]:
+    """Which scores have a column of their own; all of them are in the details of a prompt."""
+    wanted = [name for name in _FIRST if name in names]
+    wanted += [name for name in names if name not in wanted]
+    return sorted(names.index(name) for name in wanted[:COLUMNS])
 
 
 def _row(prompt: PromptRow, names: Sequence[str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@
   const rows = data.rows, scores = data.scores, table = byId("table"), status = byId("status");
   const SIZES = [25, 50, 100, 500];
   const state = { words: [], hidden: new Set(), order: "flag", page: 0, size: 25, all: false, open: new Set() };
-  let found = [], index = null, shownAll = false;
+  let found = [], index = null, shownAll = false, headed = null;
 
   // make("td", {class: "x"}, "text", node): attributes and children; strings become text nodes.
   function make(name, attributes, ...children) {
@@ -66,8 +66,10 @@
     body.append(make("tr", { "data-row": i, class: open ? "is-open" : null },
       make("td", {}, flagOf(row.flag)),
       make("th", { scope: "row" }, button, make("span", { class: "about" }, ...about)),
-      ...row.scores.map((score, k) =>
-        make("td", { class: "score" + (k === sortedColumn() ? " sorted" : "") + (score[0] === null ? " none" : "") }, score[1]))));
+      ...columns().map((k) => {
+        const kind = "score" + (k === sortedColumn() ? " sorted" : "") + (row.scores[k][0] === null ? " unscored" : "");
+        return make("td", { class: kind }, row.scores[k][1]);
+      })));
     if (open) body.append(detailOf(row, i));
   }
 
@@ -78,10 +80,11 @@
       make("div", { class: "response" }, make("p", { class: "by" }, one.by),
         make("p", { class: "text", dir: "auto" }, ...(one.text.join("").trim() ? marked(one.text) : [make("i", {}, "no words")])),
         ...(one.words.length ? [make("p", { class: "note" }, "Leaking words: ", make("bdi", {}, one.words.join(", ")))] : [])));
-    const numbers = make("dl", { class: "all-scores" }, ...row.scores.map((score, k) =>
+    const kind = "all-scores" + (scores.length > columns().length ? " more-scores" : "");
+    const numbers = make("dl", { class: kind }, ...row.scores.map((score, k) =>
       make("div", {}, make("dt", {}, scores[k]), make("dd", {}, score[1]))));
     return make("tr", { class: "more", id: "row-" + i },
-      make("td", { colspan: 2 + scores.length },
+      make("td", { colspan: 2 + columns().length },
         make("dl", { class: "pairs" },
           make("div", {}, make("dt", {}, "Why this flag"), make("dd", {}, row.why)),
           make("div", {}, make("dt", {}, "True answer"), make("dd", { dir: "auto" }, ...marked(row.truth))), ...facts),
@@ -91,6 +94,11 @@
 
   // What is shown ----------------------------------------------------------------------------
   const sortedColumn = () => (state.order === "flag" ? -1 : Number(state.order.slice(1)));
+  // Scores with a column: a few, and the one that is sorted by. All of them are in the details.
+  const columns = () => {
+    const sorted = sortedColumn();
+    return sorted < 0 || data.columns.includes(sorted) ? data.columns : [...data.columns, sorted];
+  };
 
   function render() {
     const pages = Math.max(1, Math.ceil(found.length / state.size));
@@ -98,12 +106,13 @@
     const first = state.page * state.size, shown = found.slice(first, first + state.size);
     const body = make("tbody", {});
     for (const i of shown) rowOf(i, body);
-    if (!shown.length) body.append(make("tr", {}, make("td", { colspan: 2 + scores.length, class: "empty" },
+    if (!shown.length) body.append(make("tr", {}, make("td", { colspan: 2 + columns().length, class: "empty" },
       rows.length ? "No prompt matches. " : "The audit recorded no prompts. ")));
     table.tBodies[0].replaceWith(body);
     status.textContent = `${written(found.length)} of ${written(rows.length)} prompts`;
     byId("print-note").textContent = `Printed: ${written(shown.length)} of ${written(rows.length)} prompts, the page that was open. `
       + "Choose filters and page size before printing, or export all of them as CSV.";
+    if (columns().join() !== headed) head();
     for (const th of table.tHead.rows[0].cells) {
       const column = th.dataset.column;
       if (column === undefined) continue;
@@ -144,7 +153,8 @@
       return make("th", { scope: "col", class: column < 0 ? null : "score", "data-column": column }, inside);
     };
     table.tHead.rows[0].replaceChildren(button("Flag", -1, "flag"), make("th", { scope: "col" }, "Prompt"),
-      ...scores.map((name, k) => button(name, k, "-" + k)));
+      ...columns().map((k) => button(scores[k], k, "-" + k)));
+    headed = columns().join();
   }
 
   function orders() {
@@ -196,7 +206,7 @@
     });
   }
 
-  head(); orders(); flags(); pager(); printing();
+  orders(); flags(); pager(); printing();
   byId("query").addEventListener("focus", indexed);
   byId("query").addEventListener("input", (event) => {
     state.words = folded(event.target.value).split(/\s+/).filter(Boolean);
