@@ -113,6 +113,17 @@ def test_muse_reads_a_step_of_a_series(tmp_path: Path):
             read_items(muse, Source(data=str(tmp_path), split=split))
 
 
+def test_the_truth_of_continuations_is_a_matter_of_convention(tmp_path: Path):
+    muse = suite_kind("muse")
+    items = read_items(muse, Source(data=str(small_muse(tmp_path))))
+    assert items.answer_tokens == {"verbatim": 128}  # MUSE compares 128 tokens with 128 tokens
+    assert muse.under(items, "muse") == items
+    theirs = muse.under(items, "open-unlearning")
+    assert theirs.answer_tokens == {}
+    assert [r.answer for r in theirs.sets["verbatim"]] == [" g 0", " g 1", " g 2"]
+    assert theirs.sets["forget"] == items.sets["forget"]
+
+
 def test_muse_asks_as_the_benchmark_does():
     assert options("verbatim_memorization", "muse")["max_new_tokens"] == 128
     knowledge = options("knowledge_memorization", "muse", convention="muse")

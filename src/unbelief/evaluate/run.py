@@ -11,7 +11,6 @@ from unbelief import processes
 from unbelief.errors import RequestError
 from unbelief.evaluate.asking import about, check_source, cut_answers, load, make_encoder, recorded
 from unbelief.evaluate.judges import classify_answers, find_classifier, hear_original
-from unbelief.evaluate.open_unlearning import CONVENTION
 from unbelief.evaluate.reference import Reference, read_reference
 from unbelief.evaluate.request import Evaluation
 from unbelief.evaluate.results import Results, is_results, write_results
@@ -77,7 +76,7 @@ def evaluate(
     encoder = make_encoder(request, draft.kind, loaded)
     if reference is not None:
         reference.check_encoding(encoder.describe())
-    suite = _cut(draft, encoder)
+    suite = replace(draft.suite, sets=cut_answers(draft.items, encoder).sets)
     if reference is not None:
         reference.model(suite)  # other items are refused before anything is measured
     _measure(suite, loaded, encoder, folder, restart=restart, progress=progress)
@@ -139,14 +138,8 @@ def _draft(request: Evaluation) -> _Draft:
     kind = suite_kind(request.suite)
     nothing = ItemSets(sets={})
     make_suite(kind, nothing, request.choices, request.metrics)  # unknown names, before any data
-    items = read_items(kind, request.source)
+    items = kind.under(read_items(kind, request.source), request.convention)
     return _Draft(kind, items, make_suite(kind, items, request.choices, request.metrics), request)
-
-
-def _cut(draft: _Draft, encoder: Encoder) -> Suite:
-    if draft.request.convention == CONVENTION:  # which compares with the whole truth
-        return draft.suite
-    return replace(draft.suite, sets=cut_answers(draft.items, encoder).sets)
 
 
 def _reference(

@@ -125,6 +125,7 @@ class SuiteKind:
         read: Records in.
         lines: The lines; the same whatever sets are there, because a line that cannot be
             computed says why.
+        under: Items as a convention asks them, where conventions differ in that.
     """
 
     name: str
@@ -134,3 +135,4 @@ class SuiteKind:
     template: str
     read: Callable[[Source], ItemSets]
     lines: Callable[[Choices], tuple[Line, ...]]
+    under: Callable[[ItemSets, str], ItemSets] = lambda items, convention: items

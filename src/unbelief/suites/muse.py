@@ -33,6 +33,14 @@ def read(source: Source) -> ItemSets:
     )
 
 
+def under(items: ItemSets, convention: str) -> ItemSets:
+    """Continuations as OpenUnlearning has them: whole, and behind a blank."""
+    if convention != "open-unlearning":
+        return items
+    spaced = tuple(replace(r, answer=f" {r.answer}") for r in items.sets["verbatim"])
+    return replace(items, sets={**items.sets, "verbatim": spaced}, answer_tokens={})
+
+
 def _step(data: str, split: str) -> tuple[Record, ...]:
     kind, _, step = split.partition("/forget_")
     if kind not in ("scal", "sust") or not step.isdecimal():
@@ -82,4 +90,5 @@ KIND = SuiteKind(
     template="plain",
     read=read,
     lines=lines,
+    under=under,
 )
