@@ -90,7 +90,7 @@ def test_without_retain_data_there_is_no_retain_term() -> None:
         ("ga", {"inner": "npo"}, "unknown option of ga: inner", "known: "),
         ("ga", {"inner.beta": 1}, "unknown option of ga: inner.beta", "known: none"),
         ("bs-s", {"inner": "bs-s"}, "bs-s around bs-s has no meaning", None),
-        ("bs-s", {"inner": "nll"}, "unknown inner term 'nll'", "known: bs-s, bs-t, ga"),
+        ("bs-s", {"inner": "nll"}, "unknown inner term 'nll'", "known: bs-s, bs-t, bs-tw, "),
         ("bs-s", {"inner": "npo", "inner.bta": 1}, "unknown option of npo: inner.bta",
          "did you mean inner.beta? known: inner.beta"),
         ("bs-s", {"inner": "npo", "inner.beta": -1}, "beta must be positive, not -1.0", None),

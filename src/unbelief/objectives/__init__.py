@@ -3,11 +3,16 @@
 from unbelief.objectives.base import ForgetTerm, Objective, RetainTerm, Term
 from unbelief.objectives.forget.bss import BSS
 from unbelief.objectives.forget.bst import BST
+from unbelief.objectives.forget.bstw import BSTW
+from unbelief.objectives.forget.ceu import CEU
 from unbelief.objectives.forget.ga import GA
 from unbelief.objectives.forget.npo import NPO
+from unbelief.objectives.forget.npow import NPOW
 from unbelief.objectives.forget.rmu import RMU
+from unbelief.objectives.forget.satimp import SatImp
 from unbelief.objectives.forget.simnpo import SimNPO
 from unbelief.objectives.forget.tnpo import TNPO
+from unbelief.objectives.forget.undial import UNDIAL
 from unbelief.objectives.forget.wga import WGA
 from unbelief.objectives.forget.wtnpo import WTNPO
 from unbelief.objectives.methods import Method, build_objective, methods, terms
@@ -18,12 +23,16 @@ from unbelief.objectives.retain.nll import NLL
 __all__ = [
     "BSS",
     "BST",
+    "BSTW",
+    "CEU",
     "GA",
     "KL",
     "NLL",
     "NPO",
+    "NPOW",
     "RMU",
     "TNPO",
+    "UNDIAL",
     "WGA",
     "WTNPO",
     "ForgetTerm",
@@ -31,6 +40,7 @@ __all__ = [
     "Method",
     "Objective",
     "RetainTerm",
+    "SatImp",
     "SimNPO",
     "Term",
     "build_objective",

@@ -1,0 +1,28 @@
+"""Every method there is trains a tiny model to the end; new ones are found, not listed."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from tests.helpers import tiny_model
+from tests.train.common import largest_difference, unlearner, weights
+from unbelief.objectives import build_objective, methods
+
+# What would ask for more than a tiny model has, or take long.
+SMALL: dict[str, dict[str, Any]] = {
+    "bs-s": {"samples": 2, "max_new_tokens": 6},
+    "bs-s-on-policy": {"samples": 2, "max_new_tokens": 6},
+    "rmu": {"layer": 0},
+}
+
+
+@pytest.mark.parametrize("name", methods())
+def test_a_method_runs_to_the_end(name: str) -> None:
+    objective = build_objective(name, SMALL.get(name))
+    result = unlearner(objective, max_steps=2, warmup_epochs=0).fit()
+    assert [entry["step"] for entry in result.log] == [1, 2]
+    assert all(math.isfinite(entry["loss"]) for entry in result.log)
+    assert largest_difference(weights(result.model.model), weights(tiny_model())) > 0
