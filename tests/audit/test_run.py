@@ -228,3 +228,28 @@ def test_an_audit_of_a_request_is_recorded(world, tmp_path):
     assert (entry.event, entry.decision) == ("audited", "fail")
     assert entry.gates == {"1.key_fact_recall": "fail"}
     assert "Paris" not in book.path.read_text()
+
+
+def test_a_judge_grades_every_model_and_a_bad_one_is_not_believed(world, tmp_path):
+    from tests.judge.made import Rules, by_the_rules, obedient
+
+    found = audit(
+        request(world, "collapsed", gates=read_rules("judge_naturalness >= 4")),
+        tmp_path / "a",
+        judge=Rules(by_the_rules),
+    )
+    grades = {m.name: m.models for m in found.measures if m.name.startswith("judge_")}
+    assert grades["judge_naturalness"]["unlearned"].value < 2  # it only repeats
+    assert grades["judge_similarity"]["original"].value < 2  # it recites
+    assert found.verdict.outcome == "fail"
+    assert not any("judge" in line for line in found.verdict.not_covered)
+
+    doubtful = audit(
+        request(world, "collapsed", gates=read_rules("judge_naturalness >= 4")),
+        tmp_path / "b",
+        judge=Rules(obedient),
+    )
+    grades = {m.name: m.models for m in doubtful.measures if m.name.startswith("judge_")}
+    assert grades["judge_naturalness"]["unlearned"].value is None
+    assert doubtful.verdict.outcome == "inconclusive"
+    assert any("not valid" in line for line in doubtful.verdict.not_covered)

@@ -9,6 +9,7 @@ from typing import Any
 
 from unbelief.audit.checklist import checklist
 from unbelief.audit.gates import decide
+from unbelief.audit.judging import judge_rows
 from unbelief.audit.lines import UNDER_ATTACK, Measure
 from unbelief.audit.numbers import ROLES, Found, Numbers, Tried
 from unbelief.audit.prompts import prompt_rows
@@ -44,7 +45,7 @@ def assemble(
         reproduction: Command, configuration and times.
     """
     numbers = Numbers(found, measures, request.seed)
-    rows = tuple(_measure_row(m, numbers) for m in measures)
+    rows = (*(_measure_row(m, numbers) for m in measures), *judge_rows(found.grades))
     attacks = tuple(row for tried in found.attacks for row in _attack_rows(tried, numbers))
     gates = [decide(rule, numbers.look) for rule in request.gates]
     prompts = prompt_rows(
@@ -207,6 +208,9 @@ def _methods(measures: Sequence[Measure], found: Found) -> tuple[str, ...]:
         f"{m.line.how.version}"
         for m in measures
     ]
+    if found.judge is not None:
+        about = ", ".join(f"{k}={v}" for k, v in found.judge.items() if v is not None)
+        lines.append(f"judge, blind to which model answered, among control items: {about}")
     for tried in found.attacks:
         if not tried.because:
             options = ", ".join(f"{k}={v}" for k, v in tried.options.items())

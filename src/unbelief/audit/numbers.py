@@ -51,6 +51,8 @@ class Found:
         attacks: In the order asked for.
         curve: Relearning: per role, step count to item scores.
         curve_options: Of the relearning attack.
+        judge: Who graded the answers, as `Chat.describe` has it.
+        grades: The judge's statistics by measure and role.
     """
 
     sets: Sets
@@ -61,6 +63,8 @@ class Found:
     attacks: tuple[Tried, ...]
     curve: Mapping[Role, Mapping[int, ItemScores]] = field(default_factory=dict)
     curve_options: Mapping[str, Any] = field(default_factory=dict)
+    judge: Mapping[str, Any] | None = None
+    grades: Mapping[str, Mapping[str, Statistic]] = field(default_factory=dict)
 
 
 class Numbers:
@@ -94,6 +98,8 @@ class Numbers:
         """The statistic of a measure, under an attack or without (`attack` empty)."""
         if attack:
             return self.attacked.get((attack, role), {}).get(measure)
+        if measure in self._found.grades:
+            return self._found.grades[measure].get(role)
         scored = self.plain.get(role)
         return None if scored is None else scored.statistics.get(measure)
 

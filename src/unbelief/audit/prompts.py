@@ -36,7 +36,7 @@ def prompt_rows(
     for i, record in enumerate(records):
         values = {name: its[i].value for name, its in scores.items() if i < len(its)}
         own = examples["unlearned"][i]
-        said = _greedy(own)
+        said = greedy_text(own)
         evidence = Evidence(
             text=said or "",
             key_fact_recall=values.get("key_fact_recall"),
@@ -82,7 +82,7 @@ def _plain(
 ) -> list[Response]:
     found = []
     for role, its in examples.items():
-        text = _greedy(its[i])
+        text = greedy_text(its[i])
         if text is not None:
             found.append(Response(by=role, text=text, words=words_with(text, facts)))
     return found
@@ -105,7 +105,7 @@ def _leaking_attacks(
 ) -> list[Response]:
     found = []
     for name, its in attacked.items():
-        text = _greedy(its[i])
+        text = greedy_text(its[i])
         words = () if text is None else words_with(text, facts)
         if text is not None and words:
             found.append(Response(by=f"unlearned under {name}", text=text, words=words))
@@ -113,12 +113,13 @@ def _leaking_attacks(
 
 
 def _knows(examples: Sequence[Example] | None, i: int, record: Record) -> bool:
-    text = None if examples is None else _greedy(examples[i])
+    text = None if examples is None else greedy_text(examples[i])
     facts = key_facts(record)
     return bool(facts) and text is not None and recall(facts, text) >= Thresholds().fact
 
 
-def _greedy(example: Example) -> str | None:
+def greedy_text(example: Example) -> str | None:
+    """The greedy answer; None when the model was not asked."""
     for need, texts in example.texts.items():
         if need.decoding.temperature == 0 and texts:
             return texts[0].text

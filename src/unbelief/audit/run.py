@@ -13,6 +13,7 @@ from typing import Any
 from unbelief.audit.assemble import assemble
 from unbelief.audit.attacks import parse_attacks
 from unbelief.audit.gates import check_rules
+from unbelief.audit.judging import TITLES, judge_answers, judge_statistics
 from unbelief.audit.lines import UNDER_ATTACK, Measure, audit_measures, lines_under_attack
 from unbelief.audit.numbers import Found, Tried
 from unbelief.audit.request import AuditRequest
@@ -21,6 +22,7 @@ from unbelief.errors import Interrupted, RequestError
 from unbelief.evaluate.scoring import ItemScores, item_scores
 from unbelief.interventions.base import Context
 from unbelief.interventions.model.relearn import Relearn
+from unbelief.judge.chats import Chat
 from unbelief.outputs import atomic_folder, check_destination
 from unbelief.report.audit_document import AuditDocument, ModelFacts, Role
 from unbelief.report.audit_page import build_audit_report
@@ -37,6 +39,7 @@ def audit(
     request: AuditRequest,
     output: str | Path,
     *,
+    judge: Chat | None = None,
     overwrite: bool = False,
     progress: bool = False,
     command: str = "",
@@ -50,6 +53,7 @@ def audit(
     Args:
         request: What to audit.
         output: Folder that is to appear.
+        judge: Grades every greedy answer, see `unbelief.judge`.
         overwrite: Replace one that is there.
         progress: Show bars on stderr when that is a terminal.
         command: For the report's reproduction section.
@@ -61,7 +65,7 @@ def audit(
     target = check_destination(output, overwrite)
     measures = audit_measures(request.samples, request.temperature)
     attacks = parse_attacks(request.attacks)
-    names = [m.line.name for m in measures]
+    names = [*(m.line.name for m in measures), *(TITLES if judge is not None else ())]
     check_rules(request.gates, names, dict.fromkeys(attacks, UNDER_ATTACK))
     items = KIND.read(request.source)
     sets = _limited(items.sets, request.limit)
@@ -70,6 +74,8 @@ def audit(
     try:
         work.mkdir(parents=True, exist_ok=True, mode=0o700)
         found = _all_models(request, sets, items.absent, measures, attacks, work, progress)
+        if judge is not None:
+            found = _judged(found, judge, work, request.seed, progress)
     except KeyboardInterrupt:
         raise Interrupted("stopped", where=str(work), remedy="the same command resumes") from None
     finally:
@@ -147,6 +153,13 @@ def _all_models(
         curve=curve,
         curve_options=options,
     )
+
+
+def _judged(found: Found, chat: Chat, work: Path, seed: int, progress: bool) -> Found:
+    examples = {role: its["forget"] for role, its in found.examples.items()}
+    answers = work / "judge.answers.jsonl"
+    judgement = judge_answers(examples, chat, answers, seed=seed, progress=progress)
+    return replace(found, judge=judgement.judge, grades=judge_statistics(judgement, seed))
 
 
 def _try(

@@ -121,7 +121,12 @@ def not_covered(
         if row.name == "key_fact_recall" and own is not None and own.n_unscored:
             why = max(own.reasons, key=lambda r: own.reasons[r])
             out.append(f"facts of {own.n_unscored} records could not be looked for: {why}")
-    out.append("no judge, human or model, has read the responses")
+    grades = [row for row in measures if row.name == "judge_similarity"]
+    if not grades:
+        out.append("no judge, human or model, has read the responses")
+    elif grades[0].models["unlearned"].value is None:
+        why = next(iter(grades[0].models["unlearned"].reasons), "it gave no grades")
+        out.append(f"the judge's grades are not valid: {why}")
     out.append("translations, aliases and questions by other people about the same facts")
     out.append("other precisions than the one audited, but for the attack that quantises")
     return tuple(out)

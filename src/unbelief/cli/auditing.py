@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from unbelief.cli.flags import Json, Quiet, settings, two
+from unbelief.cli.judging import make_chat
 from unbelief.errors import GuardError, Inconclusive, RequestError
 
 
@@ -35,6 +36,12 @@ def audit(
     gates: Annotated[
         str | None, two("gates", "File of bounds fixed beforehand, or 'a <= 0.1; b >= 0.9'.")
     ] = None,
+    judge: Annotated[
+        str | None, two("judge", "openai:MODEL, local:FOLDER or replay:FILE; see unbelief judge.")
+    ] = None,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Records may be sent to a judge elsewhere.")
+    ] = False,
     output: Annotated[Path | None, two("output", "Folder that is to appear.")] = None,
     samples: Annotated[
         int | None, two("samples", "Answers per prompt for the leak rate (8).")
@@ -109,7 +116,8 @@ def audit(
     values = {name: value for name, value in given.items() if value is not None}
     request = AuditRequest(**values, exact=exact, trust_remote_code=trust_remote_code)
     assert output is not None
-    document = _run(request, output, overwrite, quiet, ledger)
+    chat = None if judge is None else make_chat(judge, allow_remote=allow_remote)
+    document = _run(request, output, overwrite, quiet, ledger, chat)
     _show(document, output, as_json)
     outcome = document.verdict.outcome
     if outcome == "fail":
@@ -118,13 +126,17 @@ def audit(
         raise Inconclusive("a gate could not be decided", remedy=f"see {output / 'report.html'}")
 
 
-def _run(request: Any, output: Path, overwrite: bool, quiet: bool, ledger: Path | None) -> Any:
+def _run(
+    request: Any, output: Path, overwrite: bool, quiet: bool, ledger: Path | None, chat: Any
+) -> Any:
     from unbelief.audit.run import audit as run
     from unbelief.cli.commands import silence
 
     silence()
     command = shlex.join(["unbelief", *sys.argv[1:]])
-    document = run(request, output, overwrite=overwrite, progress=not quiet, command=command)
+    document = run(
+        request, output, judge=chat, overwrite=overwrite, progress=not quiet, command=command
+    )
     if ledger is not None:
         from unbelief.audit.recording import record_audit
 

@@ -69,12 +69,17 @@ def judge(
     check_destination(output, overwrite)
     cost = _prices(prices)
     items = read_items(responses)
-    kind, _, name = judge.partition(":")
-    if kind == "openai" and name:
-        chat = _endpoint(name, url, allow_remote, body, (concurrency, timeout, attempts))
-    else:
-        chat = _chat(kind, name, dtype, device)
-    answers = None if kind == "replay" else output.with_suffix(".answers.jsonl")
+    limits = (concurrency, timeout, attempts)
+    chat = make_chat(
+        judge,
+        url=url,
+        allow_remote=allow_remote,
+        body=body,
+        limits=limits,
+        dtype=dtype,
+        device=device,
+    )
+    answers = None if judge.startswith("replay:") else output.with_suffix(".answers.jsonl")
     if answers is not None:
         answers.expanduser().parent.mkdir(parents=True, exist_ok=True)
     found = judge_items(
@@ -132,6 +137,36 @@ def agreement(
             print(f"  kappa, {pair['weights']:<9}  {_shown(pair)}  {' / '.join(pair['raters'])}")
         for level, alpha in its["alpha"].items():
             print(f"  alpha, {level:<9}  {_shown(alpha)}")
+
+
+def make_chat(
+    judge: str,
+    *,
+    url: str | None = None,
+    allow_remote: bool = False,
+    body: list[str] | None = None,
+    limits: tuple[int, float, int] = (4, 120.0, 6),
+    dtype: str = "float32",
+    device: str = "auto",
+) -> Chat:
+    """A judge from `openai:MODEL`, `local:FOLDER` or `replay:FILE`.
+
+    Args:
+        judge: As above.
+        url: Of the endpoint; beats the environment.
+        allow_remote: Whether records may leave this machine.
+        body: Fields of each request, NAME=JSON.
+        limits: Questions at a time, seconds per attempt, attempts.
+        dtype: Of a local judge.
+        device: Of a local judge.
+
+    Raises:
+        RequestError: Another form, or a judge that cannot be had.
+    """
+    kind, _, name = judge.partition(":")
+    if kind == "openai" and name:
+        return _endpoint(name, url, allow_remote, body, limits)
+    return _chat(kind, name, dtype, device)
 
 
 def _chat(kind: str, name: str, dtype: str, device: str) -> Chat:
