@@ -52,7 +52,15 @@ class Browser:
         """Load a file; what was logged before is forgotten."""
         for kind in ("browser", "performance"):
             self.call("POST", "se/log", {"type": kind})
-        self.call("POST", "url", {"url": page.resolve().as_uri()})
+        address = page.resolve().as_uri()
+        self.call("POST", "url", {"url": address})
+        where = {"expression": "location.href + ' ' + document.readyState"}
+        for _ in range(200):  # the driver may come back before the last script has run
+            state = self.devtools("Runtime.evaluate", where)["result"]["value"]
+            if state == f"{address} complete":
+                return
+            time.sleep(0.02)
+        raise RuntimeError(f"{address} was not loaded")
 
     def run(self, script: str, *arguments: object) -> Any:
         """Value of a function body in the page."""
@@ -76,9 +84,9 @@ class Browser:
     def type(self, selector: str, text: str) -> None:
         """Replace the content of a field, key by key."""
         found = self._find(selector)
-        self.call("POST", f"element/{found}/clear", {})
-        if text:
-            self.call("POST", f"element/{found}/value", {"text": text})
+        self.call("POST", f"element/{found}/click", {})
+        everything = "\ue009a\ue000"  # Ctrl+A, and all keys released
+        self.call("POST", f"element/{found}/value", {"text": everything + (text or "\ue003")})
 
     def press(self, *names: str) -> None:
         """Press keys one after the other, wherever the focus is."""
@@ -100,13 +108,19 @@ class Browser:
         return [entry["message"] for entry in self.call("POST", "se/log", {"type": "browser"})]
 
     def requests(self) -> list[str]:
-        """Addresses asked for since the page was opened."""
+        """Addresses asked for since the page was opened, but for those the policy stopped."""
         entries = self.call("POST", "se/log", {"type": "performance"})
         messages = [json.loads(entry["message"])["message"] for entry in entries]
+        stopped = {
+            m["params"]["requestId"]
+            for m in messages
+            if m["method"] == "Network.loadingFailed" and m["params"].get("blockedReason") == "csp"
+        }
         return [
             m["params"]["request"]["url"]
             for m in messages
             if m["method"] == "Network.requestWillBeSent"
+            and m["params"]["requestId"] not in stopped
         ]
 
     def _find(self, selector: str) -> str:
@@ -115,12 +129,11 @@ class Browser:
 
 
 @contextmanager
-def browser(profile: Path, *, scripts: bool = True) -> Iterator[Browser]:
+def browser(profile: Path) -> Iterator[Browser]:
     """Start a browser with a profile of its own, and end it.
 
     Args:
         profile: Folder for what it keeps.
-        scripts: Whether pages may run scripts.
     """
     program, driver = programs()
     port = _free_port()
@@ -130,12 +143,7 @@ def browser(profile: Path, *, scripts: bool = True) -> Iterator[Browser]:
     base = f"http://127.0.0.1:{port}"
     try:
         _wait_for(base)
-        preferences = {} if scripts else {"profile.managed_default_content_settings.javascript": 2}
-        options = {
-            "binary": program,
-            "args": [*FLAGS, f"--user-data-dir={profile}"],
-            "prefs": preferences,
-        }
+        options = {"binary": program, "args": [*FLAGS, f"--user-data-dir={profile}"]}
         wanted = {
             "goog:chromeOptions": options,
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
