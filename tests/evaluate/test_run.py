@@ -338,3 +338,17 @@ def test_a_loaded_model_is_evaluated_as_it_is(tmp_path: Path):
     on_disk = evaluate(other, tmp_path / "disk.json", progress=False)
     assert results["forget_probability"].value == on_disk["forget_probability"].value
     assert results.provenance["source"] == "in memory"
+
+
+def _evaluated_lines(request, output):
+    return evaluate(request, output, progress=False).to_dict()["lines"]
+
+
+@pytest.mark.slow
+def test_two_processes_find_what_one_finds(evaluated: Evaluated, tmp_path: Path):
+    from tests.train.ranks import run_ranks
+
+    wanted = replace(evaluated.request, fluency_model=None)
+    alone = _evaluated_lines(wanted, tmp_path / "one.json")
+    both = run_ranks(2, _evaluated_lines, wanted, tmp_path / "two.json")
+    assert both == [alone, alone]

@@ -16,8 +16,7 @@ from unbelief.errors import RequestError
 from unbelief.evaluate.asking import about, load, recorded
 from unbelief.evaluate.reference import read_reference
 from unbelief.evaluate.request import Evaluation
-from unbelief.evaluate.results import LineResult, Results, write_results
-from unbelief.outputs import check_destination
+from unbelief.evaluate.results import LineResult, Results, check_output, write_results
 from unbelief.provenance import Provenance
 from unbelief.scores.base import Statistic
 from unbelief.scores.statistics import difference, mean_statistic, missing, rate_statistic
@@ -66,7 +65,7 @@ def evaluate_tasks(
         RequestError: The Harness is not installed, knows no such task, or cannot load its data.
     """
     started = time.monotonic()
-    target = check_destination(output, overwrite)
+    target = check_output(output, overwrite)
     harness = _installed()
     manager = _manager(harness, options)
     reference = None if request.reference is None else read_reference(request.reference)

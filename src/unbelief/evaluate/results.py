@@ -17,7 +17,7 @@ from typing import Any
 from unbelief.errors import RequestError
 from unbelief.evaluate.item_file import read_scores, scores_bytes, scores_file
 from unbelief.evaluate.scoring import ItemScores, Scored
-from unbelief.outputs import atomic_write
+from unbelief.outputs import atomic_write, check_destination
 from unbelief.scores.conventions import label
 from unbelief.scores.options import option_values
 from unbelief.suites.base import KEPT, Line, Suite
@@ -157,6 +157,22 @@ def describe_sets(suite: Suite) -> dict[str, dict[str, Any]]:
         }
         for name, records in suite.sets.items()
     }
+
+
+def check_output(output: str | Path, overwrite: bool) -> Path:
+    """Where the results will be.
+
+    Raises:
+        RequestError: Something is there that must not be replaced.
+    """
+    target = check_destination(output, overwrite)
+    if target.is_dir():
+        raise RequestError(
+            f"{target} is a folder, and the results are one file",
+            where="--output",
+            remedy="name a file in it, for example results.json",
+        )
+    return target
 
 
 def write_results(results: Results, output: Path) -> None:

@@ -13,10 +13,9 @@ from unbelief.evaluate.asking import about, check_source, cut_answers, load, mak
 from unbelief.evaluate.judges import classify_answers, find_classifier, hear_original
 from unbelief.evaluate.reference import Reference, read_reference
 from unbelief.evaluate.request import Evaluation
-from unbelief.evaluate.results import Results, is_results, write_results
+from unbelief.evaluate.results import Results, check_output, is_results, write_results
 from unbelief.evaluate.stored import Stored, results_of, write_stored
 from unbelief.measure.plan import Plan
-from unbelief.outputs import check_destination
 from unbelief.scores.base import Aggregate, Metric
 from unbelief.scores.conventions import CONVENTIONS
 from unbelief.scores.options import unknown
@@ -104,22 +103,6 @@ def evaluate(
         return results
 
     return processes.on_main(finish)
-
-
-def check_output(output: str | Path, overwrite: bool) -> Path:
-    """Where the results will be.
-
-    Raises:
-        RequestError: Something is there that must not be replaced.
-    """
-    target = check_destination(output, overwrite)
-    if target.is_dir():
-        raise RequestError(
-            f"{target} is a folder, and the results are one file",
-            where="--output",
-            remedy="name a file in it, for example results.json",
-        )
-    return target
 
 
 @dataclass(frozen=True)

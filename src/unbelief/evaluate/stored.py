@@ -12,11 +12,16 @@ from unbelief.beliefs.bank import write_private
 from unbelief.errors import RequestError
 from unbelief.evaluate import fluency, original
 from unbelief.evaluate.reference import Reference, read_reference
-from unbelief.evaluate.results import Results, describe_sets, line_results, write_results
+from unbelief.evaluate.results import (
+    Results,
+    check_output,
+    describe_sets,
+    line_results,
+    write_results,
+)
 from unbelief.evaluate.scoring import OtherModel, compare_examples, item_scores, score_suite
 from unbelief.measure.store import Measurements, read_measurements
 from unbelief.measure.tables import ClassifierNeed, Example, Need
-from unbelief.outputs import check_destination
 from unbelief.provenance import Provenance, records_digest
 from unbelief.scores.base import Metric
 from unbelief.scores.conventions import CONVENTIONS
@@ -77,7 +82,7 @@ def rescore(
     Raises:
         RequestError: The folder is not a finished measurement of an evaluation, or an unknown name.
     """
-    target = None if output is None else check_destination(output, overwrite)
+    target = None if output is None else check_output(output, overwrite)
     folder = Path(measurements).expanduser().absolute()
     stored = read_stored(folder)
     if convention is not None and convention not in CONVENTIONS:
@@ -129,7 +134,8 @@ def results_of(
         reference.check_choices(suite, convention)
         reference.check_encoding(stored.encoding)
     examples, judges = _examples(folder, stored, measured, lines)
-    if reference is not None and reference.measurements is not None:
+    compares = any(line.how.name == "mia_reference" for line in lines)
+    if compares and reference is not None and reference.measurements is not None:
         examples = compare_examples(examples, read_measurements(reference.measurements).examples)
     words = _words(folder, stored, lines)
     scored = score_suite(
