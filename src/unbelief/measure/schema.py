@@ -52,6 +52,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
         ("paraphrased_prompt", pa.string()),
         ("paraphrases", _TEXTS),
         ("perturbed", _TEXTS),
+        ("facts", _TEXTS),
         ("choices", _TEXTS),
         ("correct_choice", pa.int32()),
         ("source", pa.string()),
@@ -250,6 +251,6 @@ def _record(row: Mapping[str, Any]) -> Record:
     turns = row["messages"]
     talk = None if turns is None else tuple(Message(t["role"], t["content"]) for t in turns)
     values = {name: row[name] for name in Record.__slots__}
-    for name in ("paraphrases", "perturbed", "choices"):
+    for name in ("paraphrases", "perturbed", "facts", "choices"):
         values[name] = tuple(values[name])
     return Record(**{**values, "prompt": row["prompt"] if talk is None else talk})
