@@ -115,6 +115,75 @@ def squeeze(
     _print_squeeze(result.document, result.output, as_json)
 
 
+@app.command()
+def akg(
+    model: Annotated[str, typer.Option(help="A small model: folder or hub id.")],
+    forget: Annotated[str, typer.Option(help="Records with prompts.")],
+    output: Annotated[Path, typer.Option(help="JSON file that is to appear.")],
+    method: Annotated[str, typer.Option(help="See `unbelief methods`.")] = "ga",
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key=value: an option of the method.", show_default=False),
+    ] = None,
+    record: Annotated[
+        str | None, typer.Option(help="Id of the record; the first.", show_default=False)
+    ] = None,
+    learning_rates: Annotated[
+        str | None,
+        typer.Option("--learning-rates", help="Of the true steps; by default five that fit."),
+    ] = None,
+    candidates: Annotated[int, typer.Option(help="Beams whose bands are watched.")] = 10,
+    others: Annotated[int, typer.Option(help="Other records that are watched.")] = 3,
+    responses: Annotated[
+        str | None, typer.Option(help="JSONL of texts to watch too.", show_default=False)
+    ] = None,
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="Also the factors of every token pair.")
+    ] = False,
+    probes: Annotated[int, typer.Option(help="Random probes for the kernel's norm.")] = 0,
+    column: Annotated[
+        list[str] | None, typer.Option(help="field=column of the forget data.", show_default=False)
+    ] = None,
+    template: Annotated[str, typer.Option(help="auto, chat or plain.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Of beliefs and probes.")] = 0,
+    device: Device = "auto",
+    trust_remote_code: TrustRemoteCode = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """What does one step on one record do to other answers? Predicted by A K G, and done."""
+    from unbelief.cli.commands import silence
+    from unbelief.cli.flags import settings
+    from unbelief.diagnose import AkgRequest, run_akg
+    from unbelief.objectives import build_objective
+
+    request = AkgRequest(
+        model=model,
+        forget=forget,
+        objective=build_objective(method, settings(setting), has_retain=False),
+        record=record,
+        learning_rates=_numbers("learning-rates", learning_rates) if learning_rates else None,
+        candidates=candidates,
+        others=others,
+        responses=responses,
+        pairs=pairs,
+        probes=probes,
+        columns=_pairs(column),
+        template=_choice("template", template, ("auto", "chat", "plain")),
+        device=device,
+        trust_remote_code=trust_remote_code,
+        seed=seed,
+    )
+    silence()
+    document = run_akg(request, output, overwrite=overwrite)
+    if as_json:
+        print(json.dumps({"output": str(output), **document}))
+        return
+    from unbelief.report.akg import akg_table, error_sentence
+
+    print(f"{akg_table(document).to_text()}\n\n{error_sentence(document)}\n\n{output}")
+
+
 def tracking(track: str | None) -> list[SqueezeTracker]:
     """The hooks `unbelief unlearn --track ...` asks for."""
     if track is None:

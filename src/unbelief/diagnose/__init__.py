@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _EXPORTS = {
+    "AkgRequest": "unbelief.diagnose.akg_request",
     "CandidateSet": "unbelief.diagnose.candidates",
     "ProposeOptions": "unbelief.diagnose.candidates",
     "SqueezeMeter": "unbelief.diagnose.meter",
@@ -17,7 +18,8 @@ _EXPORTS = {
     "TrackOptions": "unbelief.diagnose.tracker",
     "choose_records": "unbelief.diagnose.propose",
     "index_of": "unbelief.diagnose.index",
-    "propose": "unbelief.diagnose.propose",
+    "propose_candidates": "unbelief.diagnose.propose",
+    "run_akg": "unbelief.diagnose.akg_run",
     "run_squeeze": "unbelief.diagnose.run",
     "series_of": "unbelief.diagnose.series",
     "squeeze_index": "unbelief.diagnose.index",
@@ -33,10 +35,12 @@ def __getattr__(name: str) -> Any:
 
 
 if TYPE_CHECKING:
+    from unbelief.diagnose.akg_request import AkgRequest
+    from unbelief.diagnose.akg_run import run_akg
     from unbelief.diagnose.candidates import CandidateSet, ProposeOptions
     from unbelief.diagnose.index import index_of, squeeze_index
     from unbelief.diagnose.meter import SqueezeMeter
-    from unbelief.diagnose.propose import choose_records, propose
+    from unbelief.diagnose.propose import choose_records, propose_candidates
     from unbelief.diagnose.request import SqueezeRequest
     from unbelief.diagnose.run import run_squeeze
     from unbelief.diagnose.series import series_of

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from unbelief.errors import RequestError
-from unbelief.models.load import LoadedModel, load_model
+from unbelief.models.load import LoadedModel, load_model, load_tokenizer
 from unbelief.models.runner import AnswerModel
 from unbelief.models.source import local_folder
 from unbelief.provenance import weight_files, weights_sha256
@@ -71,7 +71,11 @@ class Checkpoints:
         loaded = self._held[0]
         if self._folder is None or loaded.is_adapter or (folder / "adapter_config.json").is_file():
             return False
-        return _config(folder) == _config(self._folder) and _covers(folder, self._held[1].inner)
+        return (
+            _config(folder) == _config(self._folder)
+            and _same_tokens(folder, self._folder, loaded)
+            and _covers(folder, self._held[1].inner)
+        )
 
 
 def check_vocabulary(first: LoadedModel, source: str, loaded: LoadedModel) -> None:
@@ -96,6 +100,16 @@ def _config(folder: Path) -> dict[str, Any] | None:
     if not isinstance(config, dict):
         return None
     return {name: value for name, value in config.items() if name not in _IDLE}
+
+
+def _same_tokens(folder: Path, before: Path, loaded: LoadedModel) -> bool:
+    """Whether the folder's tokenizer has the same vocabulary; a checkpoint may have none."""
+    if not (folder / "tokenizer_config.json").is_file():
+        return not (folder / "tokenizer.json").is_file()
+    files = [place / "tokenizer.json" for place in (folder, before)]
+    if all(f.is_file() for f in files) and files[0].read_bytes() == files[1].read_bytes():
+        return True
+    return load_tokenizer(folder).get_vocab() == loaded.tokenizer.get_vocab()
 
 
 def _covers(folder: Path, model: torch.nn.Module) -> bool:

@@ -73,8 +73,8 @@ def squeeze_document(
         "prompts": _prompts(series, found),
         "unscored": series.unscored(),
     }
-    plain: dict[str, Any] = _plain(document)
-    return plain
+    rounded: dict[str, Any] = plain(document)
+    return rounded
 
 
 def _curves(series: Series) -> dict[str, list[dict[str, Any]]]:
@@ -140,12 +140,12 @@ def _number(estimate: Estimate) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
-    """Without NaN (JSON has none) and with six significant digits."""
+def plain(value: Any) -> Any:
+    """Plain data without NaN (JSON has none), numbers with six significant digits."""
     if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
+        return {k: plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     return value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ class Reading:
         log_prob: Σ log π(y_i | x, y_<i), nats. NaN where the model gave NaN.
         tokens: Number of its tokens, the end token included.
         mass: Mean over the target's tokens of S_k, the probability of the model's own top k
-            tokens; NaN for other roles.
+            tokens; None for other roles.
         entropy: Mean over the target's tokens of the entropy of π(· | x, y_<i), nats; likewise.
     """
 
@@ -37,8 +36,8 @@ class Reading:
     name: str
     log_prob: float
     tokens: int
-    mass: float = math.nan
-    entropy: float = math.nan
+    mass: float | None = None
+    entropy: float | None = None
 
     @property
     def per_token(self) -> float:

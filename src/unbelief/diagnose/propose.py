@@ -58,7 +58,7 @@ def choose_records(records: Sequence[Record], n: int | None, seed: int = 0) -> l
     return [r for r in asked if r.id in chosen]
 
 
-def propose(
+def propose_candidates(
     model: nn.Module,
     encoder: Encoder,
     records: Sequence[Record],

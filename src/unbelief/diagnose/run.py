@@ -15,7 +15,7 @@ from unbelief.diagnose.checkpoints import Checkpoints, check_vocabulary
 from unbelief.diagnose.document import squeeze_document
 from unbelief.diagnose.meter import SqueezeMeter
 from unbelief.diagnose.points import Point, point_file
-from unbelief.diagnose.propose import choose_records, propose
+from unbelief.diagnose.propose import choose_records, propose_candidates
 from unbelief.diagnose.request import SqueezeRequest, is_adapter, labelled
 from unbelief.diagnose.responses import Response, read_responses
 from unbelief.diagnose.series import series_of
@@ -135,7 +135,7 @@ class _Job:
             whole = CandidateSet.read(own if own.exists() else str(given))
             whole.check(model_sha256=digest, encoder=encoder, encoded=encoded)
         else:
-            whole = propose(
+            whole = propose_candidates(
                 model.model,
                 encoder,
                 self.chosen,

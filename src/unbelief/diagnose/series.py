@@ -94,7 +94,7 @@ def series_of(
             sums[key][at] += r.per_token
             counts[key][at] += 1
             masses[key][at] += np.exp(r.log_prob)
-            if r.role == "target":
+            if r.mass is not None and r.entropy is not None:
                 belief[at], entropy[at] = r.mass, r.entropy
     with np.errstate(invalid="ignore"):
         means = {key: total / counts[key] for key, total in sums.items()}

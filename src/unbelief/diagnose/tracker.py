@@ -13,7 +13,7 @@ from unbelief.diagnose.candidates import CandidateSet, ProposeOptions
 from unbelief.diagnose.document import squeeze_document
 from unbelief.diagnose.meter import SqueezeMeter
 from unbelief.diagnose.points import Point, check_steps, read_points
-from unbelief.diagnose.propose import choose_records, propose
+from unbelief.diagnose.propose import choose_records, propose_candidates
 from unbelief.diagnose.responses import Response, read_responses
 from unbelief.diagnose.series import Series, series_of
 from unbelief.errors import RequestError
@@ -52,7 +52,7 @@ class TrackOptions:
     every: int = 10
     prompts: int = 8
     per_band: int = 2
-    candidates: int = 10
+    candidates: int = 9
     top_k: int = 20
     seed: int = 0
     reuse: str | None = None
@@ -172,7 +172,7 @@ class SqueezeTracker:
         started = time.monotonic()
 
         def make() -> CandidateSet:
-            return propose(
+            return propose_candidates(
                 model.model,
                 prepared.encoder,
                 self._asked,
