@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
-TargetKind = Literal["target", "belief", "retain"]
-"""What a row of a training batch is: an answer to forget, a belief about its prompt, or a row
-to keep."""
+TargetKind = Literal["target", "belief", "alternative", "retain"]
+"""What a row of a training batch is: an answer to forget, a belief about its prompt, an
+alternative to it, or a row to keep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class Record:
         paraphrased_prompt: Another way to ask for the same answer.
         paraphrases: Other true ways to say the answer.
         perturbed: False answers of the same shape.
+        facts: What of the answer must not be said: names, dates, words. Given by the data's owner;
+            otherwise found by comparison with the perturbed answers.
         choices: Options of a multiple-choice question.
         correct_choice: Index into `choices`.
         source: `file:line` (or `hub-id[split]:row`) for messages to people.
@@ -48,6 +50,7 @@ class Record:
     paraphrased_prompt: str | None = None
     paraphrases: tuple[str, ...] = ()
     perturbed: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
     correct_choice: int | None = None
     source: str = ""

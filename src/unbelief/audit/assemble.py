@@ -193,6 +193,7 @@ def _scope(request: AuditRequest, found: Found) -> dict[str, str]:
     counts = {
         "with a rephrased question": sum(r.paraphrased_prompt is not None for r in forget),
         "with true paraphrases": sum(bool(r.paraphrases) for r in forget),
+        "with facts named": sum(bool(r.facts) for r in forget),
         "with false answers to tell the fact by": sum(bool(r.perturbed) for r in forget),
     }
     scope |= {name: f"{n} of {len(forget)}" for name, n in counts.items()}

@@ -10,7 +10,8 @@ The format is detected once per file, at its first row, and named in every messa
     text                   no prompt: every token is answer
 
 In each of them `id`, `group` (or `author`, `subject`, `document`, the first that is filled),
-`paraphrased_prompt`, `paraphrases` and `perturbed` may be given too. Other columns are ignored.
+`paraphrased_prompt`, `paraphrases`, `perturbed` and `facts` may be given too. Other columns are
+ignored.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ def to_record(row: Row, layout: Layout, fallback_id: str) -> Record:
         paraphrased_prompt=None if paraphrased[0] in (None, "") else fields.text(*paraphrased),
         paraphrases=fields.texts(*_optional(values, layout, "paraphrases")),
         perturbed=fields.texts(*_optional(values, layout, "perturbed")),
+        facts=fields.texts(*_optional(values, layout, "facts")),
         choices=choices,
         correct_choice=correct,
         source=row.where,
@@ -176,5 +178,6 @@ def as_row(record: Record) -> dict[str, Any]:
         "paraphrased_prompt": record.paraphrased_prompt,
         "paraphrases": list(record.paraphrases),
         "perturbed": list(record.perturbed),
+        "facts": list(record.facts),
     }
     return row | {field: value for field, value in further.items() if value}

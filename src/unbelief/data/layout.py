@@ -16,6 +16,7 @@ OPTIONAL: dict[str, tuple[str, ...]] = {
     "paraphrased_prompt": ("paraphrased_prompt", "paraphrased_question"),
     "paraphrases": ("paraphrases", "paraphrased_answer"),
     "perturbed": ("perturbed", "perturbed_answer"),
+    "facts": ("facts", "key_facts"),
 }
 """Optional fields and the columns they are read from when no mapping says otherwise."""
 

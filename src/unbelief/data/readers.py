@@ -250,7 +250,7 @@ def _check_object(record: Record) -> None:
             )
     elif record.prompt is not None:
         fields.text(record.prompt, "prompt")
-    for name in ("paraphrases", "perturbed", "choices"):
+    for name in ("paraphrases", "perturbed", "facts", "choices"):
         fields.texts(list(getattr(record, name)), name)
     if record.choices:
         position = fields.index(record.correct_choice, "correct_choice", record.choices)

@@ -47,13 +47,18 @@ def key_facts(record: Record, prompt: PromptKind = "own") -> Facts:
     Capitalised key words that stand side by side in the answer are one fact (a name); any other
     key word is a fact by itself.
 
+    Facts that the record itself names are taken as they are, one per entry, without the words that
+    carry nothing; the prompt may contain them.
+
     Args:
-        record: With its paraphrases and perturbed answers, if any.
+        record: With its facts, paraphrases and perturbed answers, if any.
         prompt: Which prompt is asked.
 
     Returns:
         Facts as tuples of stems, in the order of the answer; none when nothing distinguishes it.
     """
+    if record.facts:
+        return tuple(dict.fromkeys(fact for text in record.facts if (fact := _given(text))))
     kept = stems(record.answer)
     for text in record.paraphrases:
         kept &= stems(text)
@@ -69,6 +74,14 @@ def key_facts(record: Record, prompt: PromptKind = "own") -> Facts:
             facts.append([word.stem])
         in_name = is_key and word.capital
     return tuple(dict.fromkeys(tuple(fact) for fact in facts))
+
+
+def _given(text: str) -> tuple[str, ...]:
+    """The stems of a fact in the owner's words; function words count when there is nothing else."""
+    found = words(text)
+    return tuple(
+        dict.fromkeys(w.stem for w in found if _carries(w.plain)) or (w.stem for w in found)
+    )
 
 
 def recalled(facts: Facts, text: str) -> tuple[float, ...]:

@@ -41,7 +41,7 @@ def test_counting(text, share, some, every):
 
 def test_without_false_answers_there_is_nothing_to_tell_the_fact_by():
     score = recall("English", replace(RECORD, perturbed=()))
-    assert score.unscored == "the record has no perturbed answers to tell the fact by"
+    assert score.unscored == "the record has neither facts nor perturbed answers to tell it by"
     score = recall("English", replace(RECORD, perturbed=(RECORD.answer,)))
     assert score.unscored == "no word distinguishes the true answer from the false ones"
 
@@ -90,3 +90,19 @@ def test_on_tofu():
             assert recall(row["perturbed_answer"][0], record).value == 0
             assert recall(row["question"], record).value == 0
     assert (len(rows), unscored) == (400, 59)
+
+
+def test_named_facts_are_looked_for_as_they_are():
+    # Both are facts although the prompt has "Lima" and there are no perturbed answers; "in" carries
+    # nothing and is left out.
+    record = Record(
+        id="a",
+        prompt="Was Ada born in Lima or elsewhere?",
+        answer="Ada was born in Lima on 3 May.",
+        facts=("in Lima", "3 May"),
+    )
+    facts = key_facts(record)
+    assert facts == (("lima",), ("3", "may"))
+    assert recall(facts, "She comes from Lima.") == 0.5
+    assert recall(facts, "Lima, on the 3rd of May") == (1 + 1 / 2) / 2
+    assert recall(facts, "May 3, Lima") == 1.0

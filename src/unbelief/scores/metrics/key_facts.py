@@ -16,8 +16,8 @@ Count = Literal["share", "any", "all"]
 @dataclass(frozen=True)
 class _OfFacts(Metric):
     def _facts(self, example: Example, prompt: PromptKind) -> Facts:
-        if not example.record.perturbed:
-            raise Unscorable("the record has no perturbed answers to tell the fact by")
+        if not (example.record.facts or example.record.perturbed):
+            raise Unscorable("the record has neither facts nor perturbed answers to tell it by")
         facts = key_facts(example.record, prompt)
         if not facts:
             raise Unscorable("no word distinguishes the true answer from the false ones")
@@ -39,8 +39,8 @@ class KeyFactRecall(_OfFacts):
     Limits: it reads words, not meanings. A denial ("not in English") and a list of all languages
     count as recall; a synonym, a number in words or another date format does not. Facts are as
     good as the perturbed answers: of TOFU's 400 forget10 questions 59 have no key word and are
-    unscored, and another record's answer recalls 2 % by chance. Own data without perturbed answers
-    can be given answers of other records to the same question as such.
+    unscored, and another record's answer recalls 2 % by chance. Own data can name the facts itself
+    (a column `facts`), or give answers of other records to the same question as perturbed ones.
 
     Attributes:
         samples: Responses per prompt.
