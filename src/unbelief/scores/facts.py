@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from unbelief.measure.tables import PromptKind
-from unbelief.scores.words import is_unspaced, stems, words
+from unbelief.scores.words import Word, is_unspaced, stems, words
 from unbelief.types import Record
 
 Facts = tuple[tuple[str, ...], ...]
@@ -67,7 +67,7 @@ def key_facts(record: Record, prompt: PromptKind = "own") -> Facts:
     facts: list[list[str]] = []
     in_name = False
     for word in words(record.answer):
-        is_key = word.stem in kept and _carries(word.plain)
+        is_key = word.stem in kept and _carries(word)
         if is_key and in_name and word.capital and word.before in _WITHIN_NAMES:
             facts[-1].append(word.stem)
         elif is_key:
@@ -77,11 +77,10 @@ def key_facts(record: Record, prompt: PromptKind = "own") -> Facts:
 
 
 def _given(text: str) -> tuple[str, ...]:
-    """The stems of a fact in the owner's words; function words count when there is nothing else."""
+    """The stems of a fact in the owner's words; function words count where there is nothing else."""
     found = words(text)
-    return tuple(
-        dict.fromkeys(w.stem for w in found if _carries(w.plain)) or (w.stem for w in found)
-    )
+    carrying = [word for word in found if _carries(word)] or found
+    return tuple(dict.fromkeys(word.stem for word in carrying))
 
 
 def recalled(facts: Facts, text: str) -> tuple[float, ...]:
@@ -98,7 +97,8 @@ def _prompts(record: Record, prompt: PromptKind) -> tuple[str, ...]:
     return tuple(message.content for message in record.prompt)
 
 
-def _carries(plain: str) -> bool:
+def _carries(word: Word) -> bool:
+    plain = word.plain
     if plain in _FUNCTION_WORDS:
-        return False
+        return plain == "may" and word.capital  # the month
     return len(plain) > 1 or plain.isdigit() or is_unspaced(plain)

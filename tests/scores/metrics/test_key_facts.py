@@ -7,6 +7,8 @@ import pytest
 from tests.scores.made import RECORD, with_texts
 from unbelief.errors import RequestError
 from unbelief.scores.conventions import metric
+from unbelief.scores.facts import key_facts
+from unbelief.scores.metrics.key_facts import recall
 from unbelief.types import Record
 
 TOFU = Path(__file__).resolve().parents[4] / "shared" / "data" / "tofu"
