@@ -77,7 +77,7 @@ def key_facts(record: Record, prompt: PromptKind = "own") -> Facts:
 
 
 def _given(text: str) -> tuple[str, ...]:
-    """The stems of a fact in the owner's words; function words count where there is nothing else."""
+    """Stems of a fact in the owner's words; function words count where there is nothing else."""
     found = words(text)
     carrying = [word for word in found if _carries(word)] or found
     return tuple(dict.fromkeys(word.stem for word in carrying))

@@ -8,7 +8,6 @@ from tests.scores.made import RECORD, with_texts
 from unbelief.errors import RequestError
 from unbelief.scores.conventions import metric
 from unbelief.scores.facts import key_facts
-from unbelief.scores.metrics.key_facts import recall
 from unbelief.types import Record
 
 TOFU = Path(__file__).resolve().parents[4] / "shared" / "data" / "tofu"
@@ -103,8 +102,7 @@ def test_named_facts_are_looked_for_as_they_are():
         answer="Ada was born in Lima on 3 May.",
         facts=("in Lima", "3 May"),
     )
-    facts = key_facts(record)
-    assert facts == (("lima",), ("3", "may"))
-    assert recall(facts, "She comes from Lima.") == 0.5
-    assert recall(facts, "Lima, on the 3rd of May") == (1 + 1 / 2) / 2
-    assert recall(facts, "May 3, Lima") == 1.0
+    assert key_facts(record) == (("lima",), ("3", "may"))
+    assert recall("She comes from Lima.", record).value == 0.5
+    assert recall("Lima, on the 3rd of May", record).value == (1 + 1 / 2) / 2
+    assert recall("May 3, Lima", record).value == 1.0
