@@ -20,6 +20,17 @@ from unbelief.objectives.base import Counts, describe
 Check = Callable[[Term], None]
 
 
+def toy_of(term: Term) -> Toy:
+    """Three answers; of pairs, the second half of an answer's tokens is its alternative."""
+    toy = random_toy()
+    if isinstance(term, ForgetTerm) and term.answers == "pairs":
+        toy.alternative = torch.tensor([0, 0, 1, 1, 0, 0, 1, 1], dtype=torch.bool)
+    return toy
+
+
+PER_TOKEN = ("logits", "ref_logits", "target", "hidden", "ref_hidden", "weight", "alternative")
+
+
 def leaf(toy: Toy, term: Term) -> Tensor:
     """The weights of the toy model that the term can move."""
     found = toy.logits if term.needs.logits else toy.hidden
@@ -39,7 +50,7 @@ def loss_of(term: Term, stats: AnswerStats) -> Tensor:
 
 
 def values_are_finite_and_one_per_token_or_answer(term: Term) -> None:
-    stats = random_toy().stats(term.needs)
+    stats = toy_of(term).stats(term.needs)
     values = term.values(stats)
     assert values.shape == ((8,) if term.level == "token" else (3,))
     assert values.isfinite().all()
@@ -47,7 +58,7 @@ def values_are_finite_and_one_per_token_or_answer(term: Term) -> None:
 
 
 def order_and_company_of_answers_change_nothing(term: Term) -> None:
-    toy = random_toy()
+    toy = toy_of(term)
     whole = term.values(toy.stats(term.needs))
     order = [2, 0, 1]
     index = toy.tokens_of(order) if term.level == "token" else torch.tensor(order)
@@ -58,7 +69,7 @@ def order_and_company_of_answers_change_nothing(term: Term) -> None:
 
 
 def weightless_tokens_and_answers_have_no_gradient(term: Term) -> None:
-    toy = random_toy()
+    toy = toy_of(term)
     # The second token of the first answer, and the whole of the second answer.
     toy.weight = torch.tensor([1, 0, 1, 1, 0, 1, 1, 1], dtype=torch.float64)
     toy_leaf = leaf(toy, term)
@@ -70,14 +81,22 @@ def weightless_tokens_and_answers_have_no_gradient(term: Term) -> None:
 
 
 def a_weightless_token_is_one_that_is_not_there(term: Term) -> None:
-    toy = random_toy()
+    toy = toy_of(term)
     toy.weight = torch.tensor([1, 0, 1, 1, 1, 1, 1, 1], dtype=torch.float64)
     keep = toy.weight > 0
     gone = replace(
         toy,
         **{
             name: value[keep].detach().requires_grad_(value.requires_grad)
-            for name in ("logits", "ref_logits", "target", "hidden", "ref_hidden", "weight")
+            for name in (
+                "logits",
+                "ref_logits",
+                "target",
+                "hidden",
+                "ref_hidden",
+                "weight",
+                "alternative",
+            )
             if (value := getattr(toy, name)) is not None
         },
         lengths=(3, 1, 3),
@@ -91,13 +110,13 @@ def a_weightless_token_is_one_that_is_not_there(term: Term) -> None:
 
 
 def the_same_twice(term: Term) -> None:
-    first, second = (term.values(random_toy().stats(term.needs)) for _ in range(2))
+    first, second = (term.values(toy_of(term).stats(term.needs)) for _ in range(2))
     assert torch.equal(first, second)
 
 
 def a_step_goes_the_right_way(term: Term) -> None:
     """Forgetting makes the answers less likely; keeping brings the policy towards its purpose."""
-    toy = random_toy()
+    toy = toy_of(term)
     before = toy.stats(term.needs)
     loss = loss_of(term, before)
     toy_leaf = leaf(toy, term)
@@ -105,7 +124,10 @@ def a_step_goes_the_right_way(term: Term) -> None:
     with torch.no_grad():
         toy_leaf -= 1e-3 * gradient / gradient.norm()
         after = toy.stats(term.needs)
-        if term.side == "forget" and term.needs.logits:
+        if toy.alternative is not None:
+            gain = after.logp - before.logp
+            assert gain[toy.alternative].sum() > gain[~toy.alternative].sum()
+        elif isinstance(term, ForgetTerm) and term.needs.logits and term.answers == "targets":
             # Not the value: WGA's p log p rises when p falls below 1/e.
             assert (after.logp.sum() < before.logp.sum()).item()
         else:
@@ -116,13 +138,13 @@ def gradients_of_logits_sum_to_zero(term: Term) -> None:
     """Adding a constant to all logits changes no probability."""
     if not term.needs.logits:
         return
-    toy = random_toy()
+    toy = toy_of(term)
     (gradient,) = torch.autograd.grad(loss_of(term, toy.stats(term.needs)), toy.logits)
     assert gradient.sum(dim=1).abs().max() < 1e-12
 
 
 def diagnostics_are_named_tensors_without_gradient(term: Term) -> None:
-    for name, values in term.diagnostics(random_toy().stats(term.needs)).items():
+    for name, values in term.diagnostics(toy_of(term).stats(term.needs)).items():
         assert re.fullmatch(r"[a-z_]+", name)
         assert values.shape in ((8,), (3,))
         assert values.isfinite().all() and not values.requires_grad

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
@@ -10,13 +11,15 @@ from tests.helpers import VOCABULARY, tiny_model
 from tests.objectives.contract import CHECKS, Check
 
 from unbelief.models.runner import AnswerModel
-from unbelief.objectives import BSS, BST, GA, NPO, ForgetTerm, RetainTerm, Term, terms
+from unbelief.objectives import BSS, BST, FLAT, GA, NPO, ForgetTerm, RetainTerm, Term, terms
+from unbelief.objectives.forget.flat import Divergence
 from unbelief.tokens import Row
 
 VARIANTS = {
     "bs-t frozen": BST(beliefs_from="reference", top_k=5),
     "bs-t undetached": BST(detach=False, top_k=5),
     "bs-t tempered": BST(belief_temperature=2.0, top_k=5),
+    **{f"flat {d}": FLAT(divergence=d) for d in get_args(Divergence) if d != "total-variation"},
     "bs-s around npo": BSS(inner=NPO()),
     "bs-s around ga": BSS(inner=GA()),
 }
@@ -51,6 +54,9 @@ def model_values(
     for model in models:
         model.pad_id = pad_id
     stats, original = (model.stats(rows, needs) for model in models)
+    if isinstance(term, ForgetTerm) and term.answers == "pairs":
+        each = [i % 2 == 1 for row in rows for i in range(row.n_scored)]
+        stats = replace(stats, alternative=torch.tensor(each))
     return term.values(replace(stats, ref_logp=original.logp, ref_hidden=original.hidden))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -38,6 +38,7 @@ class Toy:
         hidden: (T, d).
         ref_hidden: (T, d).
         weight: (T,) token weights.
+        alternative: (T,) bool, for terms that see pairs.
     """
 
     logits: Tensor
@@ -47,6 +48,7 @@ class Toy:
     hidden: Tensor | None = None
     ref_hidden: Tensor | None = None
     weight: Tensor | None = None
+    alternative: Tensor | None = None
 
     def tokens_of(self, answers: Sequence[int]) -> Tensor:
         """Indices of the tokens of some answers, in the given order."""
@@ -55,6 +57,13 @@ class Toy:
 
     def stats(self, needs: Needs, answers: Sequence[int] | None = None) -> AnswerStats:
         """What a model would hand to a term with these needs; nothing else is there."""
+        stats = self._stats(needs, answers)
+        if self.alternative is None:
+            return stats
+        index = self.tokens_of(range(len(self.lengths)) if answers is None else answers)
+        return replace(stats, alternative=self.alternative[index])
+
+    def _stats(self, needs: Needs, answers: Sequence[int] | None) -> AnswerStats:
         chosen = list(range(len(self.lengths))) if answers is None else list(answers)
         index = self.tokens_of(chosen)
         segment = torch.repeat_interleave(

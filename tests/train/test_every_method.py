@@ -15,6 +15,7 @@ from unbelief.objectives import build_objective, methods
 SMALL: dict[str, dict[str, Any]] = {
     "bs-s": {"samples": 2, "max_new_tokens": 6},
     "bs-s-on-policy": {"samples": 2, "max_new_tokens": 6},
+    "altpo": {"samples": 2, "max_new_tokens": 6},
     "rmu": {"layer": 0},
 }
 

@@ -64,6 +64,8 @@ class AnswerStats:
         ref_hidden: (T, d) the same of the original model.
         entropy: (T,) −Σ_v π(v) ln π(v), nats.
         variance: (T,) variance of ln π(v) under π, nats².
+        alternative: (T,) bool; which tokens belong to the alternative where an answer and its
+            alternative are one entry.
     """
 
     logp: Tensor
@@ -82,6 +84,7 @@ class AnswerStats:
     ref_hidden: Tensor | None = None
     entropy: Tensor | None = None
     variance: Tensor | None = None
+    alternative: Tensor | None = None
 
     def sum_per_answer(self, values: Tensor) -> Tensor:
         """Σ over an answer's tokens of weight · value: (T,) -> (A,)."""

@@ -1,13 +1,17 @@
 """Unlearning objectives: pure functions of named arrays, found by name."""
 
+from unbelief.objectives.alternatives import AlternativeTerm
 from unbelief.objectives.base import ForgetTerm, Objective, RetainTerm, Term
 from unbelief.objectives.forget.bss import BSS
 from unbelief.objectives.forget.bst import BST
 from unbelief.objectives.forget.bstw import BSTW
 from unbelief.objectives.forget.ceu import CEU
+from unbelief.objectives.forget.dpo import DPO
+from unbelief.objectives.forget.flat import FLAT
 from unbelief.objectives.forget.ga import GA
 from unbelief.objectives.forget.npo import NPO
 from unbelief.objectives.forget.npow import NPOW
+from unbelief.objectives.forget.po import PO
 from unbelief.objectives.forget.rmu import RMU
 from unbelief.objectives.forget.satimp import SatImp
 from unbelief.objectives.forget.simnpo import SimNPO
@@ -25,16 +29,20 @@ __all__ = [
     "BST",
     "BSTW",
     "CEU",
+    "DPO",
+    "FLAT",
     "GA",
     "KL",
     "NLL",
     "NPO",
     "NPOW",
+    "PO",
     "RMU",
     "TNPO",
     "UNDIAL",
     "WGA",
     "WTNPO",
+    "AlternativeTerm",
     "ForgetTerm",
     "HiddenMatch",
     "Method",

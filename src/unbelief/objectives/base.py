@@ -21,6 +21,7 @@ from unbelief.models.stats import AnswerStats, Needs
 Reduction = Literal["sequence_mean", "token_mean", "sum"]
 Level = Literal["token", "sequence"]
 Side = Literal["forget", "retain"]
+Answers = Literal["targets", "alternatives", "pairs"]
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,15 @@ class Term(ABC):
 
 @dataclass(frozen=True)
 class ForgetTerm(Term):
-    """A term for rows to forget."""
+    """A term for rows to forget.
+
+    Class attributes:
+        answers: Which answers to a forget prompt it sees: the target (and beliefs about it), an
+            alternative alone, or target and alternative as one entry.
+    """
 
     side: ClassVar[Side] = "forget"
+    answers: ClassVar[Answers] = "targets"
 
 
 @dataclass(frozen=True)

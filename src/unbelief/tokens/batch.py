@@ -27,6 +27,8 @@ class Row:
         answer_ids: Scored tokens.
         weight: ω, the share of this row within its forget pair (1 for retain rows).
         hidden: Positions that nothing attends to (see `Encoded.hidden`).
+        pair: Rows with the same name here are one answer of the objective and stay together; empty
+            for a row by itself.
     """
 
     key: str
@@ -35,6 +37,7 @@ class Row:
     answer_ids: tuple[int, ...]
     weight: float = 1.0
     hidden: tuple[int, ...] = ()
+    pair: str = ""
 
     @property
     def length(self) -> int:
@@ -50,6 +53,17 @@ class Row:
     def n_scored(self) -> int:
         """Number of scored tokens."""
         return self.length - self.first_scored
+
+
+def grouped(rows: Sequence[Row]) -> list[tuple[Row, ...]]:
+    """Rows with those they are paired with, in order; the rows of a pair follow each other."""
+    groups: list[list[Row]] = []
+    for row in rows:
+        if row.pair and groups and groups[-1][0].pair == row.pair:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return [tuple(group) for group in groups]
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,12 @@ def check_terms(objective: Objective, has_retain: bool) -> None:
             where="layer",
             remedy="use one layer for both",
         )
+    if objective.keep_fraction < 1 and objective.forget.answers == "pairs":
+        raise RequestError(
+            f"loss selection has no meaning for the pairs of {objective.forget.name}",
+            where="keep_fraction",
+            remedy="leave keep_fraction at 1",
+        )
     if objective.keep_fraction < 1 and not forget.logits:
         raise RequestError(
             f"loss selection needs token probabilities, which {objective.forget.name} has not",

@@ -13,10 +13,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from unbelief.objectives.base import Counts, kept_tokens
+from unbelief.objectives.base import Answers, Counts, kept_tokens
 from unbelief.tokens import Encoded, Row
+from unbelief.tokens.batch import grouped
 
 Beliefs = Mapping[str, Sequence[tuple[int, ...]]]
+Unit = tuple[Row, ...]
+"""Rows that are one answer of the objective: one row, or an answer and its alternative."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Plan:
         max_steps: Overrides `epochs` when positive.
         seed: Of the order.
         belief_weight: λ of BS-S (0 without).
+        answers: Which answers to forget prompts the objective sees.
+        alternatives: Other answers by record id, taken in turn, one per epoch.
         keep_fraction: Share of a forget answer's tokens that loss selection keeps.
         rows_per_forward: Most rows in one forward of one process.
         world_size: Number of processes.
@@ -57,6 +62,8 @@ class Plan:
     max_steps: int = -1
     seed: int = 0
     belief_weight: float = 0.0
+    answers: Answers = "targets"
+    alternatives: Beliefs = field(default_factory=dict)
     keep_fraction: float = 1.0
     rows_per_forward: int = 16
     world_size: int = 1
@@ -98,19 +105,27 @@ class Plan:
         ]
 
     def rows(self, step: int, beliefs: Beliefs, generation: int = 0) -> list[Row]:
-        """All rows of a step: targets, beliefs about their prompts, retain rows."""
-        out = []
+        """All rows of a step: targets, beliefs or alternatives to them, retain rows."""
+        out, epoch = [], step // self.steps_per_epoch
         for index in self.pairs(step):
-            out.extend(self.forget_rows(index, beliefs, generation))
+            out.extend(self.forget_rows(index, beliefs, generation, epoch))
         out.extend(
             Row(f"r{i}", "retain", self.retain[i].prompt_ids, self.retain[i].answer_ids)
             for i in self.retain_indices(step)
         )
         return out
 
-    def forget_rows(self, index: int, beliefs: Beliefs, generation: int = 0) -> list[Row]:
-        """The target row of a forget record (ω = 1-λ) and its belief rows (ω = λ/N each)."""
+    def forget_rows(
+        self, index: int, beliefs: Beliefs, generation: int = 0, epoch: int | None = None
+    ) -> list[Row]:
+        """The target row of a forget record (ω = 1-λ) and its belief rows (ω = λ/N each).
+
+        Where the objective sees alternatives: the target row, if it is part of that, and the
+        alternative of an epoch, or all of them without one.
+        """
         record = self.forget[index]
+        if self.answers != "targets":
+            return self._with_alternatives(index, epoch)
         answers = beliefs.get(record.record_id, ())
         share = self.belief_weight if answers else 0.0
         target = Row(f"f{index}", "target", record.prompt_ids, record.answer_ids, 1.0 - share)
@@ -121,6 +136,19 @@ class Plan:
             for j, ids in enumerate(answers)
         ]
 
+    def _with_alternatives(self, index: int, epoch: int | None) -> list[Row]:
+        record = self.forget[index]
+        others = self.alternatives[record.record_id]
+        pair = f"f{index}" if self.answers == "pairs" else ""
+        chosen = range(len(others)) if epoch is None else [epoch % len(others)]
+        rows = [
+            Row(f"f{index}+{j}", "alternative", record.prompt_ids, others[j], pair=pair)
+            for j in chosen
+        ]
+        if not pair:
+            return rows
+        return [Row(pair, "target", record.prompt_ids, record.answer_ids, pair=pair), *rows]
+
     def step(self, step: int, beliefs: Beliefs, generation: int = 0) -> StepRows:
         """This process's micro-batches of a step.
 
@@ -128,25 +156,30 @@ class Plan:
         process has the same amount of work and every forward little padding. All processes have
         the same number of micro-batches, with the same sides in each: where one would lack forget
         or retain rows that another has, it repeats a row at weight 0. Sharded models need this
-        lockstep, because every forward of a layer is a meeting of all processes.
+        lockstep, because every forward of a layer is a meeting of all processes. A pair of rows is
+        never taken apart.
         """
-        rows = sorted(self.rows(step, beliefs, generation), key=lambda r: (-r.length, r.key))
+        rows = self.rows(step, beliefs, generation)
         counts = {
             kind: Counts(
-                pairs=sum(r.kind == ("retain" if kind == "retain" else "target") for r in rows),
+                pairs=sum(r.kind == "retain" for r in rows)
+                if kind == "retain"
+                else len(self.pairs(step)),
                 weight=sum(r.weight for r in rows if r.kind == kind),
                 tokens=sum(self._counted(r) for r in rows if r.kind == kind),
             )
-            for kind in ("target", "belief", "retain")
+            for kind in ("target", "belief", "alternative", "retain")
         }
-        return StepRows(self._dealt(rows), counts)
+        units = sorted(grouped(rows), key=lambda u: (-max(r.length for r in u), u[0].key))
+        return StepRows(self._dealt(units), counts)
 
-    def _dealt(self, rows: Sequence[Row]) -> tuple[tuple[Row, ...], ...]:
-        n_micro = math.ceil(math.ceil(len(rows) / self.world_size) / self.rows_per_forward)
+    def _dealt(self, units: Sequence[Unit]) -> tuple[tuple[Row, ...], ...]:
         size, world = self.rows_per_forward, self.world_size
-        dealt = [_split(rows[rank::world], n_micro, size) for rank in range(world)]
+        dealt = [_split(units[rank::world], size) for rank in range(world)]
+        n_micro = max(len(own) for own in dealt)
+        dealt = [own + [()] * (n_micro - len(own)) for own in dealt]
         return tuple(
-            dealt[self.rank][i] + _idle(rows, dealt[self.rank][i], [own[i] for own in dealt])
+            dealt[self.rank][i] + _idle(units, dealt[self.rank][i], [own[i] for own in dealt])
             for i in range(n_micro)
         )
 
@@ -162,18 +195,23 @@ class Plan:
         return self._orders[key]
 
 
-def _split(rows: Sequence[Row], n: int, size: int) -> list[tuple[Row, ...]]:
+def _split(units: Sequence[Unit], size: int) -> list[tuple[Row, ...]]:
     # Full ones first, so that the peak does not depend on how many rows a step has.
-    return [tuple(rows[i * size : (i + 1) * size]) for i in range(n)]
+    parts: list[list[Row]] = []
+    for unit in units:
+        if not parts or len(parts[-1]) + len(unit) > size:
+            parts.append([])
+        parts[-1].extend(unit)
+    return [tuple(part) for part in parts]
 
 
 def _idle(
-    rows: Sequence[Row], own: Sequence[Row], everyone: Sequence[Sequence[Row]]
+    units: Sequence[Unit], own: Sequence[Row], everyone: Sequence[Sequence[Row]]
 ) -> tuple[Row, ...]:
     """Rows at weight 0, the shortest there are, for sides that only other processes have."""
     missing = {_side(r) for part in everyone for r in part} - {_side(r) for r in own}
-    shortest = (next(r for r in reversed(rows) if _side(r) == side) for side in sorted(missing))
-    return tuple(replace(row, weight=0.0) for row in shortest)
+    shortest = (next(u for u in reversed(units) if _side(u[0]) == side) for side in sorted(missing))
+    return tuple(replace(row, weight=0.0) for unit in shortest for row in unit)
 
 
 def _side(row: Row) -> str:

@@ -33,27 +33,18 @@ from unbelief.train.reference import (
     needs_original,
 )
 from unbelief.train.step import StepLoss, Tally
-from unbelief.train.supply import BeliefSupply, decoding_of, forget_bank, sample_bank, token_ids
+from unbelief.train.supply import (
+    BeliefSupply,
+    alternatives_of,
+    asks_model,
+    decoding_of,
+    forget_bank,
+    questions,
+    sample_bank,
+    token_ids,
+)
+from unbelief.train.trained import Trained
 from unbelief.train.trainer import UnlearnTrainer
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What training ended with.
-
-    Attributes:
-        model: The trained model; of a sharded run a whole copy on the CPU of the main process.
-        log: Log entries of steps.
-        step: Optimiser steps done.
-        interrupted: Whether it was stopped before the last step.
-        resumed_from: Step of the checkpoint it went on from.
-    """
-
-    model: AnswerModel
-    log: list[dict[str, float]]
-    step: int
-    interrupted: bool
-    resumed_from: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +120,8 @@ class Session:
             max_steps=self.options.max_steps,
             seed=self.options.seed,
             belief_weight=forget.weight if isinstance(forget, BSS) else 0.0,
+            answers=forget.answers,
+            alternatives=self._alternatives,
             keep_fraction=self.objective.keep_fraction,
             rows_per_forward=2 * per_device,
             world_size=size,
@@ -137,22 +130,28 @@ class Session:
 
     @cached_property
     def bank(self) -> BeliefBank | None:
-        """Beliefs of the original model, given or sampled."""
-        if not isinstance(self.objective.forget, BSS):
+        """Answers of the original model, given or sampled."""
+        if not asks_model(self.objective.forget):
             return None
         return self.prepared.beliefs or self._sample(self.objective.forget, 0)
+
+    @property
+    def _alternatives(self) -> Beliefs:
+        forget, records = self.objective.forget, self.prepared.forget_records
+        bank = self.bank if forget.answers != "targets" else None
+        return alternatives_of(forget, bank, self.prepared.encoder, records, self.options.seed)
 
     @cached_property
     def _cache(self) -> ReferenceCache:
         return ReferenceCache(self.objective.forget.needs, self.objective.temperature)
 
-    def _sample(self, bss: BSS, generation: int) -> BeliefBank:
+    def _sample(self, term: Any, generation: int) -> BeliefBank:
         return sample_bank(
             self.prepared.model,
             self.prepared.encoder,
-            self.prepared.forget_records,
-            bss.samples,
-            decoding_of(bss, self.options.seed, generation),
+            questions(term, self.prepared.forget_records),
+            term.samples,
+            decoding_of(term, self.options.seed, generation),
             self.folder.beliefs(generation),
             model_sha256=self._digest() if generation else self.prepared.loaded.weights_sha256,
             progress=self.progress,

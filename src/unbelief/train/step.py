@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ from unbelief.models.stats import AnswerStats, Needs
 from unbelief.objectives import Objective
 from unbelief.objectives.base import Counts, Side
 from unbelief.tokens import Row, TokenBatch, collate
+from unbelief.tokens.batch import grouped
+from unbelief.train.plan import Unit
 from unbelief.train.reference import Original, ReferenceCache
 
 
@@ -99,11 +102,12 @@ class StepLoss:
 
     def _inputs(self, side: _SideRows, batch: TokenBatch) -> TokenInputs:
         device, forget = batch.input_ids.device, side.side == "forget"
-        segment = batch.row[side.tokens]
+        rows = batch.row[side.tokens]
+        segment = side.unit_of_row.to(device)[rows - rows[0]]
         return TokenInputs(
             target=batch.target[side.tokens],
-            segment=segment - segment[0],
-            n_answers=side.n_rows,
+            segment=segment,
+            n_answers=len(side.units),
             weight=torch.ones(len(segment), device=device),
             temperature=self.objective.temperature if forget else 1.0,
             ref_logp=self.cache.lookup(side.rows, "logp", device) if forget else None,
@@ -157,10 +161,13 @@ class StepLoss:
         """Called once per chunk of whole answers; `side` tells how far we are."""
         if side.side == "forget":
             stats = self.objective.select(stats)
-        rows = side.next_rows(stats.n_answers)
-        scale = self._scale(side, rows, stats)
+        units = side.next_units(stats.n_answers)
+        if any(r.kind == "alternative" for unit in units for r in unit):
+            own = [r.kind == "alternative" for r, _ in _tokens(units)]
+            stats = replace(stats, alternative=torch.tensor(own, device=stats.weight.device))
+        scale = self._scale(side, [_lead(unit) for unit in units], stats)
         loss = self.objective.loss(side.side, stats, scale)
-        self._log(side, rows, stats, loss)
+        self._log(side, units, stats, loss)
         return loss
 
     def _scale(self, side: _SideRows, rows: Sequence[Row], stats: AnswerStats) -> Tensor:
@@ -174,19 +181,37 @@ class StepLoss:
         return scale
 
     @torch.no_grad()
-    def _log(self, side: _SideRows, rows: Sequence[Row], stats: AnswerStats, loss: Tensor) -> None:
+    def _log(
+        self, side: _SideRows, units: Sequence[Unit], stats: AnswerStats, loss: Tensor
+    ) -> None:
         self.tally.add_total(f"{side.side}_loss", loss.detach())
-        counted = torch.tensor([r.weight > 0 for r in rows], device=loss.device)
         if side.needs.logits:
-            mean = stats.sum_per_answer(stats.logp.detach()) / stats.length.clamp_min(1e-12)
-            for kind in {r.kind for r in rows}:
-                of_kind = torch.tensor([r.kind == kind for r in rows], device=loss.device)
-                self.tally.add(f"{kind}_logp", mean[of_kind & counted])
+            self._log_likelihoods([r for unit in units for r in unit], stats)
+        counted = torch.tensor([_lead(unit).weight > 0 for unit in units], device=loss.device)
         term = self.objective.term(side.side)
         assert term is not None
         for name, values in term.diagnostics(stats).items():
             per_token = len(values) == len(stats.segment)
             self.tally.add(name, values[counted[stats.segment] if per_token else counted])
+
+    def _log_likelihoods(self, rows: Sequence[Row], stats: AnswerStats) -> None:
+        """Mean log-probability per token of every row, by kind."""
+        each = torch.arange(len(rows)).repeat_interleave(torch.tensor([r.n_scored for r in rows]))
+        own = replace(stats, segment=each.to(stats.weight.device), n_answers=len(rows))
+        mean = own.sum_per_answer(stats.logp.detach()) / own.length.clamp_min(1e-12)
+        for kind in {r.kind for r in rows}:
+            counted = [r.kind == kind and r.weight > 0 for r in rows]
+            self.tally.add(f"{kind}_logp", mean[torch.tensor(counted, device=mean.device)])
+
+
+def _lead(unit: Unit) -> Row:
+    """The row whose kind and weight are the unit's."""
+    return next((r for r in unit if r.kind != "alternative"), unit[0])
+
+
+def _tokens(units: Sequence[Unit]) -> Iterator[tuple[Row, int]]:
+    """Row and position of every scored token."""
+    return ((r, i) for unit in units for r in unit for i in range(r.n_scored))
 
 
 @dataclass
@@ -208,7 +233,17 @@ class _SideRows:
         assert states is not None
         return states[self.tokens]
 
-    def next_rows(self, n: int) -> tuple[Row, ...]:
-        part = self.rows[self.used : self.used + n]
+    @cached_property
+    def units(self) -> list[Unit]:
+        return grouped(self.rows)
+
+    @property
+    def unit_of_row(self) -> Tensor:
+        return torch.arange(len(self.units)).repeat_interleave(
+            torch.tensor([len(unit) for unit in self.units])
+        )
+
+    def next_units(self, n: int) -> list[Unit]:
+        part = self.units[self.used : self.used + n]
         self.used += n
         return part

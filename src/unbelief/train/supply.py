@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from unbelief import processes
+from unbelief.beliefs.alternatives import asking_for_another, drawn_refusals
 from unbelief.beliefs.bank import BeliefBank, prompts_hmac
 from unbelief.beliefs.decoding import Decoding
 from unbelief.beliefs.fill import fill_bank
 from unbelief.models.runner import AnswerModel
-from unbelief.objectives import BSS
+from unbelief.objectives import BSS, AlternativeTerm, ForgetTerm
 from unbelief.tokens import Encoder
 from unbelief.train.plan import Beliefs
 from unbelief.types import Record
@@ -56,12 +57,40 @@ def token_ids(bank: BeliefBank) -> Beliefs:
     return {name: [b.token_ids for b in bank.rows(name)] for name in bank.record_ids}
 
 
-def decoding_of(bss: BSS, seed: int, generation: int = 0) -> Decoding:
-    """How BS-S asks; every generation has noise of its own."""
+def asks_model(term: ForgetTerm) -> bool:
+    """Whether a term needs answers of the model before training: beliefs or alternatives."""
+    own = isinstance(term, AlternativeTerm) and term.alternatives == "model"
+    return own or isinstance(term, BSS)
+
+
+def questions(term: ForgetTerm, records: Sequence[Record]) -> Sequence[Record]:
+    """What the model is asked: the records' own prompts, or for another answer to them."""
+    if isinstance(term, AlternativeTerm):
+        return [asking_for_another(record) for record in records]
+    return records
+
+
+def alternatives_of(
+    term: ForgetTerm,
+    bank: BeliefBank | None,
+    encoder: Encoder,
+    records: Sequence[Record],
+    seed: int,
+) -> Beliefs:
+    """The alternatives of every record; empty for terms that see none."""
+    if not isinstance(term, AlternativeTerm):
+        return {}
+    if bank is not None:
+        return token_ids(bank)
+    return drawn_refusals(encoder, records, term.samples, seed)
+
+
+def decoding_of(term: BSS | AlternativeTerm, seed: int, generation: int = 0) -> Decoding:
+    """How the model is asked; every generation has noise of its own."""
     return Decoding(
-        temperature=bss.sampling_temperature,
-        top_k=bss.sampling_top_k,
-        max_new_tokens=bss.max_new_tokens,
+        temperature=term.sampling_temperature,
+        top_k=term.sampling_top_k if isinstance(term, BSS) else 0,
+        max_new_tokens=term.max_new_tokens,
         seed=seed + 1_000_003 * generation,
     )
 

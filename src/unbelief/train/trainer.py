@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from transformers.trainer_callback import PrinterCallback
 
 from unbelief import processes
 from unbelief.errors import GuardError
+from unbelief.tokens import Row
+from unbelief.tokens.batch import grouped
 from unbelief.train.checkpoints import discard, load_weights, mark_complete, save_weights
 from unbelief.train.options import TrainOptions
 from unbelief.train.plan import Plan
@@ -109,7 +112,7 @@ class UnlearnTrainer(Trainer):
         rows = self.plan.step(int(inputs["step"]), beliefs, generation)
         total = torch.zeros((), device=self.args.device)
         with self.step_loss.model.direct(self._one_process):
-            micro_batches = [p for m in rows.micro_batches for p in self.step_loss.model.parts(m)]
+            micro_batches = [p for m in rows.micro_batches for p in self._parts(m)]
             for i, micro_batch in enumerate(micro_batches):
                 last = i == len(micro_batches) - 1
                 sync = contextlib.nullcontext() if last else self._without_sync(model)
@@ -119,6 +122,13 @@ class UnlearnTrainer(Trainer):
                 total += loss.detach()
         self._guard(total, int(inputs["step"]))
         return total
+
+    def _parts(self, rows: Sequence[Row]) -> list[list[Row]]:
+        """Rows that are best run one part after the other, pairs together."""
+        units = {id(max(u, key=lambda r: r.length)): u for u in grouped(rows)}
+        longest = [r for r in rows if id(r) in units]
+        parts = self.step_loss.model.parts(longest)
+        return [[r for row in part for r in units[id(row)]] for part in parts]
 
     def compute_loss(
         self,

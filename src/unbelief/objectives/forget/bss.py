@@ -61,6 +61,10 @@ class BSS(ForgetTerm):
             raise TypeError(f"inner is a forget term, not {self.inner!r}")
         if isinstance(self.inner, BSS):
             raise ValueError("bs-s around bs-s has no meaning: choose another inner term")
+        if self.inner.answers != "targets":
+            raise ValueError(
+                f"bs-s around {self.inner.name} has no meaning: it has answers of its own"
+            )
         if not 0 <= self.weight <= 1:
             raise ValueError(f"weight must lie in [0, 1], not {self.weight}")
         if self.samples < 1:
