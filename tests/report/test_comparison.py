@@ -127,7 +127,7 @@ def test_exports_hold_the_same_numbers(tmp_path):
     rows = list(csv.DictReader(io.StringIO(comparison_csv(made))))
     assert [(r["run"], r["value"]) for r in rows] == [("run0", "0.5"), ("run1", "")]
     assert rows[1]["reasons"] == "the record has no paraphrase: 400"
-    assert r"a\_b & probability" in comparison_latex(made)
+    assert r"a\_\allowbreak{}b & probability" in comparison_latex(made)
     (table,) = re.findall(r"(?:^\|.*\n)+", comparison_markdown(made), re.MULTILINE)[1:]
     assert "0.50 (0.48 to 0.52), n = 400" in table and "unscored" in table
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unbelief.report.audit_document import Number
@@ -89,6 +89,7 @@ def test_items_without_a_score_are_counted_beside_the_value():
     assert cell(made).note == "no paraphrase (12)"
 
 
+@settings(deadline=None)
 @given(
     value=st.floats(allow_nan=False, allow_infinity=False, width=32),
     width=st.floats(0, 1e3, allow_nan=False),
@@ -102,6 +103,7 @@ def test_every_finite_number_is_written_with_its_sign_and_size(value, width, uni
     assert decimals_of(made) >= 0
 
 
+@settings(deadline=None)
 @given(st.floats(-1e6, 1e6))
 def test_plain_number_is_zero_only_for_zero(value):
     assert any(c in "123456789" for c in plain(value)) == (value != 0)

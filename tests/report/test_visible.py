@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unbelief.report.visible import encodable, pieces, visible
@@ -44,6 +44,7 @@ def test_leaking_words_are_set_apart(text, words, parts):
     assert pieces(text, words) == parts
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40), st.lists(st.text(max_size=5), max_size=4))
 def test_pieces_are_the_whole_visible_text(text, words):
     parts = pieces(text, words)

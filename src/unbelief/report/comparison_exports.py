@@ -37,8 +37,8 @@ def comparison_latex(comparison: Comparison) -> str:
     """Tables for a paper."""
     lines = [latex.PREAMBLE, *(f"% {latex.escape(one)}\n" for one in comparison.warnings)]
     for i, part in enumerate(comparison.parts, 1):
-        each = round(0.6 / len(part.columns), 3)
-        widths = (0.2, 0.14, *[each] * len(part.columns))
+        each = round(0.58 / len(part.columns), 3)
+        widths = (0.25, 0.17, *[each] * len(part.columns))
         lines.append(latex.table(part.table(), f"comparison-{i}", widths))
     return "\n".join(lines)
 

@@ -93,11 +93,11 @@ def _gates(document: AuditDocument) -> str:
 def audit_latex(document: AuditDocument) -> str:
     """Tables for a paper: gates, measures, attacks and flags."""
     tables = (
-        (gates_table(document), "gates", (0.16, 0.22, 0.18, 0.12, 0.22)),
-        (measures_table(document), "measures", (0.2, 0.09, 0.09, 0.13, 0.13, 0.13, 0.13)),
-        (attacks_table(document), "attacks", (0.15, 0.12, 0.17, 0.13, 0.13, 0.13, 0.06)),
-        (not_run_table(document), "not-run", (0.3, 0.64)),
-        (flags_table(document), "flags", (0.13, 0.1, 0.1, 0.58)),
+        (gates_table(document), "gates", (0.17, 0.24, 0.19, 0.13, 0.27)),
+        (measures_table(document), "measures", (0.19, 0.11, 0.12, 0.15, 0.15, 0.14, 0.14)),
+        (attacks_table(document), "attacks", (0.15, 0.13, 0.19, 0.15, 0.15, 0.15, 0.08)),
+        (not_run_table(document), "not-run", (0.3, 0.7)),
+        (flags_table(document), "flags", (0.15, 0.12, 0.12, 0.61)),
     )
     title = f"% {latex.escape(document.title)}: {shown_verdict(document).outcome}\n"
     lines = [title, latex.PREAMBLE]

@@ -17,7 +17,7 @@ _ESCAPES = {
     "&": r"\&",
     "#": r"\#",
     "%": r"\%",
-    "_": r"\_",
+    "_": r"\_\allowbreak{}",  # long names may be broken there
     "^": r"\textasciicircum{}",
     "~": r"\textasciitilde{}",
     "<": r"\textless{}",
@@ -66,6 +66,12 @@ def _one_line(text: str) -> str:
     return text.replace("\u202f", _NARROW).replace("\u00a0", _TIE)
 
 
+def _wrapping(share: float) -> str:
+    # Less the space between columns, so that shares that sum to one fill the line.
+    width = rf"\dimexpr {share:g}\linewidth-2\tabcolsep\relax"
+    return rf">{{\raggedright\arraybackslash}}p{{{width}}}"
+
+
 def table(content: Table, label: str, widths: Sequence[float] = ()) -> str:
     r"""A `longtable` that may break over pages.
 
@@ -75,11 +81,10 @@ def table(content: Table, label: str, widths: Sequence[float] = ()) -> str:
         widths: Share of the line width per column, for columns whose text is to wrap; by default
             nothing wraps and numbers are set to the right.
     """
-    columns = "".join(
-        rf">{{\raggedright\arraybackslash}}p{{{w:g}\linewidth}}" for w in widths
-    ) or "l" + "r" * (len(content.head) - 1)
+    columns = "".join(map(_wrapping, widths)) or "l" + "r" * (len(content.head) - 1)
     head = " & ".join(escape(name) for name in content.head) + r" \\"
     lines = [
+        r"\begingroup\footnotesize",
         rf"\begin{{longtable}}{{@{{}}{columns}@{{}}}}",
         rf"\caption{{{escape(content.title)}}}\label{{tab:{label}}}\\",
         r"\toprule",
@@ -94,5 +99,6 @@ def table(content: Table, label: str, widths: Sequence[float] = ()) -> str:
         r"\endlastfoot",
         *(" & ".join(escape(cell) for cell in row) + r" \\" for row in content.rows),
         r"\end{longtable}",
+        r"\endgroup",
     ]
     return "\n".join(lines) + "\n"
