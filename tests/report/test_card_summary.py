@@ -80,6 +80,11 @@ def test_common_words_and_numbers_of_records_withhold_nothing():
     assert WITHHELD not in audit_summary(audit(1, prompts=(row,)))
 
 
+def test_a_model_with_a_plain_name_withholds_nothing():
+    named = tuple(m.model_copy(update={"source": m.role}) for m in models(True))
+    assert WITHHELD not in audit_summary(audit(3, models=named))
+
+
 def test_options_of_attacks_are_numbers_only():
     text = audit_summary(audit(3))
     assert r"steps = 50, learning\_rate = 1e-05" in text and "forget, 5 %" not in text

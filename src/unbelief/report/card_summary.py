@@ -166,7 +166,9 @@ class _Public:
     def __init__(self, document: AuditDocument):
         texts = {text.strip() for text in _private(document)}
         self._names = [text.casefold() for text in texts if _telling(text)]
-        self._names += [m.source.casefold() for m in document.models if m.source.strip()]
+        # A bare name, such as `original`, is a word of the report as well; a place is not.
+        places = (m.source for m in document.models if re.search(r"[\\/]", m.source))
+        self._names += [place.casefold() for place in places]
 
     def table(self, table: Table) -> Table:
         """The table with such cells withheld."""
