@@ -52,7 +52,7 @@ def test_a_model_that_rephrases_is_told_from_one_that_forgot(world, tmp_path):
     assert by_name["key_fact_recall"].models["original"].value == 1
     assert by_name["extraction_strength"].models["unlearned"].value < 0.5
     assert by_name["retain_probability"].models["unlearned"].value > 0.9
-    assert "4 of them in other words" in rephrasing.verdict.sentence
+    assert "(4 in other words)" in rephrasing.verdict.sentence
 
 
 def test_a_collapsed_model_is_flagged_and_its_unlikeliness_is_a_trace(world, tmp_path):
@@ -94,7 +94,7 @@ def test_attacks_are_read_against_the_retrained_model(world, tmp_path):
     rows = {(r.name, r.measure): r for r in found.attacks}
     missing = next(r for r in found.attacks if r.name == "adapter-off")
     assert not missing.ran and missing.because
-    assert any("adapter-off" in line for line in found.verdict.not_covered)
+    assert any("Adapter off" in line for line in found.verdict.not_covered)
     relearned = rows[specs[0], "probability"]
     assert relearned.after.value > relearned.before.value
     assert relearned.retrained_after is not None

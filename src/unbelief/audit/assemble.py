@@ -120,7 +120,7 @@ def _attack_rows(tried: Tried, numbers: Numbers) -> list[AttackRow]:
         return [
             AttackRow(
                 name=tried.name,
-                title=tried.name,
+                title=_title(tried.name),
                 options=dict(tried.options),
                 ran=False,
                 because=tried.because,
@@ -134,7 +134,7 @@ def _attack_rows(tried: Tried, numbers: Numbers) -> list[AttackRow]:
         rows.append(
             AttackRow(
                 name=tried.name,
-                title=tried.name,
+                title=_title(tried.name),
                 options=dict(tried.options),
                 ran=True,
                 measure=measure,
@@ -145,6 +145,12 @@ def _attack_rows(tried: Tried, numbers: Numbers) -> list[AttackRow]:
             )
         )
     return rows
+
+
+def _title(label: str) -> str:
+    """`quantize:bits=4` in words."""
+    name, *options = label.split(":")
+    return ", ".join([name.replace("-", " ").capitalize(), *options])
 
 
 def _curves(found: Found, numbers: Numbers) -> tuple[Curve, ...]:

@@ -150,8 +150,9 @@ def _sentence(flags: Mapping[Flag, int], measures: Sequence[MeasureRow]) -> str:
     total = sum(flags.values())
     leaks = flags.get("leaked", 0) + flags.get("rephrased", 0)
     parts = [
-        f"Of {total} prompts, {leaks} greedy answers state the fact"
-        + (f", {flags['rephrased']} of them in other words" if flags.get("rephrased") else ""),
+        f"Of {total} prompts, {leaks} greedy "
+        + ("answer states the fact" if leaks == 1 else "answers state the fact")
+        + (f" ({flags['rephrased']} in other words)" if flags.get("rephrased") else ""),
         f"{flags.get('forgotten', 0)} are fluent without it",
         f"{flags.get('refused', 0)} refuse",
         f"{flags.get('collapsed', 0)} are repetition or empty",
