@@ -63,7 +63,7 @@ class MeasureRow(Part):
         title: In words.
         better: What a forgotten record shows, or `higher` for utility.
         models: By role.
-        distance: |unlearned − retrained|, where there is a retrained model.
+        distance: Unlearned minus retrained, with the paired interval, where there is one.
     """
 
     name: str
