@@ -121,7 +121,7 @@ def per_item(theirs: Theirs) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    "limit", [2, pytest.param(400, marks=pytest.mark.slow)], ids=["some", "all"]
+    "limit", [2, pytest.param(60, marks=pytest.mark.slow)], ids=["few", "more"]
 )
 def test_every_number_of_the_suite(shared_dir: Path, tmp_path: Path, limit: int) -> None:
     tofu = shared_dir / "data" / "tofu"
