@@ -78,6 +78,8 @@ def series(
         "target_mass": zeros,
         "bands": {"high": h, "mid": zeros, "low": zeros},
         "band_masses": {"high": zeros, "mid": zeros, "low": zeros},
+        "own": {"high": h, "mid": zeros, "low": zeros},
+        "shared": {"high": 0.0, "mid": 0.0, "low": 0.0},
         "responses": {},
         "belief_mass": zeros,
         "entropy": zeros,

@@ -121,6 +121,12 @@ def test_prompts_without_score_are_counted_not_averaged() -> None:
     assert np.isnan(found.prompts[1:]).all()
 
 
+def test_own_parts_have_an_index_of_their_own() -> None:
+    high = np.array([[0.0, 3.0]])
+    made = series([[0, -2]], [[0, -1]], own={"high": high, "mid": high, "low": high})
+    assert (index_of(made).index.value, index_of(made, "own").index.value) == (0.0, 2.0)
+
+
 def test_nothing_scored() -> None:
     nan = float("nan")
     found = index_of(series([[0, -1]], [[nan, nan]]))

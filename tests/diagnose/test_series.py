@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,9 +25,14 @@ CANDIDATES = candidate_set(
 )
 
 
-def reading(record: str, name: str, log_prob: float, tokens: int = 2, **more: float) -> Reading:
+def reading(record: str, name: str, log_prob: float, tokens: int = 2, **more: Any) -> Reading:
     role = "target" if name == "target" else "candidate" if name.isdigit() else "response"
-    return Reading(record_id=record, role=role, name=name, log_prob=log_prob, tokens=tokens, **more)
+    values: dict[str, Any] = {"own_log_prob": log_prob / 2, "own_tokens": 1} | more
+    if role == "target":
+        values |= {"own_log_prob": None, "own_tokens": None}
+    return Reading(
+        record_id=record, role=role, name=name, log_prob=log_prob, tokens=tokens, **values
+    )
 
 
 def point(step: int, shift: float = 0.0) -> Point:
@@ -39,7 +45,7 @@ def point(step: int, shift: float = 0.0) -> Point:
             reading("f2", "target", -8.0, mass=0.7, entropy=0.3),
             reading("f0", "0", -4.0 + shift),
             reading("f0", "1", -6.0, tokens=3),
-            reading("f0", "2", -8.0, tokens=8),
+            reading("f0", "2", -8.0, tokens=8, own_log_prob=None, own_tokens=None),
             reading("f1", "0", -1.0, tokens=1),
             reading("f1", "no", -10.0, tokens=5),
             reading("f1", "no", -20.0, tokens=5),
@@ -57,6 +63,13 @@ def test_curves_by_hand() -> None:
     np.testing.assert_allclose(series.bands["high"], [[-2, -1.5], [-1, -1], [nan, nan]])
     # mean of -6 / 3 and -8 / 8
     np.testing.assert_allclose(series.bands["low"][0], [-1.5, -1.5])
+    # own parts: half of the sum on one token; f0's second in low has none
+    np.testing.assert_allclose(series.own["high"], [[-2, -1.5], [-0.5, -0.5], [nan, nan]])
+    np.testing.assert_allclose(series.own["low"][0], [-3, -3])
+    assert series.high("own") is series.own["high"]
+    # 1 of 2 and 0 of 1 tokens shared in high; 2 of 3 and 8 of 8 in low
+    assert series.shared["high"] == 0.25
+    assert series.shared["low"] == pytest.approx((2 / 3 + 1) / 2)
     np.testing.assert_allclose(series.bands["mid"], np.full((3, 2), nan))
     # mean of -10 / 5 and -20 / 5
     np.testing.assert_allclose(series.responses["no"], [[nan] * 2, [-3, -3], [nan] * 2])
@@ -65,7 +78,7 @@ def test_curves_by_hand() -> None:
     assert np.isnan(series.band_masses["high"][2]).all()
     np.testing.assert_allclose(series.belief_mass[:, 0], [0.9, 0.8, 0.7])
     np.testing.assert_allclose(series.entropy[:, 1], [0.5, 0.4, 0.3])
-    assert list(series.scored) == [True, True, False]
+    assert list(series.scored()) == list(series.scored("own")) == [True, True, False]
 
 
 def test_points_in_files_come_back_as_they_were(tmp_path: Path) -> None:

@@ -207,13 +207,14 @@ def tracked(hooks: Sequence[SqueezeTracker], as_json: bool) -> dict[str, Any]:
 
 
 def _print_squeeze(document: dict[str, Any], output: Path, as_json: bool) -> None:
-    from unbelief.report.squeeze import headline, squeeze_points_table
+    from unbelief.report.squeeze import headline, own_line, squeeze_points_table
 
     if as_json:
-        wanted = ("kind", "points", "index", "candidates", "unscored")
+        wanted = ("kind", "points", "index", "own_index", "candidates", "unscored")
         print(json.dumps({"output": str(output), **{name: document[name] for name in wanted}}))
         return
-    print(f"{headline(document)}.\n\n{squeeze_points_table(document).to_text()}\n\n{output}")
+    table = squeeze_points_table(document).to_text()
+    print(f"{headline(document)}. {own_line(document)}.\n\n{table}\n\n{output}")
 
 
 def _choice(name: str, value: str, known: tuple[str, ...]) -> Any:

@@ -40,7 +40,7 @@ def squeeze_document(
         weights: Digest of each point's weights, where known.
         seconds: Wall time by kind of work.
     """
-    found = index_of(series)
+    whole, own = index_of(series), index_of(series, "own")
     meta = candidates.meta
     per_prompt = [len(candidates.of(name)) for name in meta.record_ids]
     document = {
@@ -60,6 +60,7 @@ def squeeze_document(
             "followed": len(candidates.candidates),
             "fewest": min(per_prompt),
             "most": max(per_prompt),
+            "shared": dict(series.shared),
             "unfinished": sum(not c.finished for c in candidates.candidates),
         },
         "points": [
@@ -69,9 +70,11 @@ def squeeze_document(
             )
         ],
         "curves": _curves(series),
-        "index": _index(series, found),
-        "prompts": _prompts(series, found),
+        "index": _index(series, whole),
+        "own_index": _index(series, own),
+        "prompts": _prompts(series, whole, own),
         "unscored": series.unscored(),
+        "own_unscored": series.unscored("own"),
     }
     rounded: dict[str, Any] = plain(document)
     return rounded
@@ -83,6 +86,7 @@ def _curves(series: Series) -> dict[str, list[dict[str, Any]]]:
     wanted: dict[str, tuple[np.ndarray, str]] = {
         "target": (series.target, UNIT),
         **{band: (series.bands[band], UNIT) for band in BANDS},
+        **{f"{band}_own": (series.own[band], UNIT) for band in BANDS},
         **{f"response:{name}": (values, UNIT) for name, values in series.responses.items()},
         "target_probability": (series.target_mass, "probability"),
         **{f"{band}_probability": (series.band_masses[band], "probability") for band in BANDS},
@@ -118,15 +122,16 @@ def _index(series: Series, found: SqueezeIndex) -> dict[str, Any]:
     }
 
 
-def _prompts(series: Series, found: SqueezeIndex) -> list[dict[str, Any]]:
-    high = series.bands["high"]
+def _prompts(series: Series, whole: SqueezeIndex, own: SqueezeIndex) -> list[dict[str, Any]]:
     return [
         {
             "id": name,
             "group": series.groups[i],
-            "index": found.prompts[i],
+            "index": whole.prompts[i],
+            "own_index": own.prompts[i],
             "target": series.target[i].tolist(),
-            "high": high[i].tolist(),
+            "high": series.bands["high"][i].tolist(),
+            "high_own": series.own["high"][i].tolist(),
         }
         for i, name in enumerate(series.record_ids)
     ]

@@ -16,6 +16,11 @@ nothing. At a single point the signed values are given too: rise, fall, squeeze,
 
 by how much the high band drew nearer to the target or passed it, whichever way both moved.
 
+H is given in two forms. `whole` takes all tokens of a candidate, as the paper does. Candidates of a
+model that knows the target by heart begin as the target does, and then most of what `whole` shows
+is the target's own fall. `own` takes a candidate's tokens from the first on in which it differs
+from the target, given what they share: did the model turn to it where the two part?
+
 A maximum over noisy points leans upwards. So the index of a set is that of the mean curves, not
 the mean of the prompts' indices (which is given beside it), and each resample of the interval
 takes its own maximum.
@@ -28,7 +33,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unbelief.diagnose.series import Series
+from unbelief.diagnose.series import Part, Series
 from unbelief.scores.resampling import cluster_index, cluster_weights, percentiles
 from unbelief.types import Estimate, Score
 
@@ -135,17 +140,23 @@ class SqueezeIndex:
     share: Estimate
 
 
-def index_of(series: Series, seed: int = 0) -> SqueezeIndex:
-    """The squeeze index of a series with its interval over clusters of prompts."""
+def index_of(series: Series, part: Part = "whole", seed: int = 0) -> SqueezeIndex:
+    """The squeeze index of a series with its interval over clusters of prompts.
+
+    Args:
+        series: The curves.
+        part: Which tokens of the candidates count.
+        seed: Of the resampling.
+    """
     resampled = Resampled.over(series.record_ids, series.groups, seed)
-    scored = series.scored
+    scored, band = series.scored(part), series.high(part)
     n, lost = int(scored.sum()), int((~scored).sum())
     target = resampled.means(np.where(scored[:, None], series.target, np.nan))
-    high = resampled.means(np.where(scored[:, None], series.bands["high"], np.nan))
+    high = resampled.means(np.where(scored[:, None], band, np.nan))
     rise, fall = high - high[:, :1], target[:, :1] - target
     both = squeeze(target, high)
     own = np.full(len(scored), np.nan)
-    own[scored] = squeeze_index(series.target[scored], series.bands["high"][scored])
+    own[scored] = squeeze_index(series.target[scored], band[scored])
 
     def per_point(values: np.ndarray) -> tuple[Estimate, ...]:
         return tuple(resampled.estimate(values[:, t], n, lost) for t in range(values.shape[1]))

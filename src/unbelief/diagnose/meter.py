@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -52,18 +54,19 @@ class SqueezeMeter:
         chosen = [by_id[name] for name in candidates.meta.record_ids]
         encoded = {r.id: encoder.encode(r) for r in chosen}
         self.top_k = top_k
-        self._targets = [(_row(e, e.answer_ids), "target") for e in encoded.values()]
-        self._others: list[tuple[Row, Role, str]] = [
-            (_row(encoded[c.record_id], c.token_ids), "candidate", str(c.rank))
-            for c in candidates.candidates
-        ]
+        self._targets = [_row(e, e.answer_ids) for e in encoded.values()]
+        self._others: list[_Other] = []
+        for c in candidates.candidates:
+            self._add(encoded[c.record_id], c.token_ids, "candidate", str(c.rank))
         for response in responses:
             for record in chosen:
                 if response.record_id in (None, record.id):
-                    answer = encoder.encode(record, answer=response.text)
-                    self._others.append(
-                        (_row(answer, answer.answer_ids), "response", response.name)
-                    )
+                    answer = encoder.encode(record, answer=response.text).answer_ids
+                    self._add(encoded[record.id], answer, "response", response.name)
+
+    def _add(self, target: Encoded, ids: tuple[int, ...], role: Role, name: str) -> None:
+        shared = shared_tokens(ids, target.answer_ids)
+        self._others.append(_Other(_row(target, ids), role, name, shared))
 
     @property
     def rows(self) -> int:
@@ -82,45 +85,79 @@ class SqueezeMeter:
     def _targets_of(self, model: AnswerModel) -> Iterator[Reading]:
         needs = Needs(top_k=min(self.top_k, model.vocabulary))
         found: dict[int, Reading] = {}
-        for part in _parts([row for row, _ in self._targets], model):
-            rows = [self._targets[i][0] for i in part]
+        for part in _parts(self._targets, model):
+            rows = [self._targets[i] for i in part]
             stats = model.stats(rows, needs, moments=True)
             assert stats.topk_mass is not None and stats.entropy is not None
             length = stats.length
             masses = (stats.sum_per_answer(stats.topk_mass) / length).tolist()
             entropies = (stats.sum_per_answer(stats.entropy) / length).tolist()
-            for k, (i, log_prob) in enumerate(zip(part, _sums(stats), strict=True)):
+            for k, (i, each) in enumerate(zip(part, _per_answer(stats), strict=True)):
                 found[i] = Reading(
                     record_id=rows[k].key,
                     role="target",
                     name="target",
-                    log_prob=log_prob,
-                    tokens=rows[k].n_scored,
+                    log_prob=math.fsum(each),
+                    tokens=len(each),
                     mass=masses[k],
                     entropy=entropies[k],
                 )
         return (found[i] for i in range(len(self._targets)))
 
     def _others_of(self, model: AnswerModel) -> Iterator[Reading]:
-        sums: dict[int, float] = {}
-        for part in _parts([row for row, _, _ in self._others], model):
-            stats = model.stats([self._others[i][0] for i in part], Needs())
-            sums.update(zip(part, _sums(stats), strict=True))
-        return (
-            Reading(record_id=row.key, role=role, name=name, log_prob=sums[i], tokens=row.n_scored)
-            for i, (row, role, name) in enumerate(self._others)
-        )
+        found: dict[int, Reading] = {}
+        for part in _parts([o.row for o in self._others], model):
+            stats = model.stats([self._others[i].row for i in part], Needs())
+            for i, each in zip(part, _per_answer(stats), strict=True):
+                other = self._others[i]
+                own = each[other.shared :]
+                found[i] = Reading(
+                    record_id=other.row.key,
+                    role=other.role,
+                    name=other.name,
+                    log_prob=math.fsum(each),
+                    tokens=len(each),
+                    own_log_prob=math.fsum(own) if own else None,
+                    own_tokens=len(own) or None,
+                )
+        return (found[i] for i in range(len(self._others)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Other:
+    """An answer besides the target.
+
+    Attributes:
+        row: Its tokens.
+        role: What it is.
+        name: As in `Reading`.
+        shared: How many of its first tokens are the target's.
+    """
+
+    row: Row
+    role: Role
+    name: str
+    shared: int
+
+
+def shared_tokens(ids: Sequence[int], target: Sequence[int]) -> int:
+    """Length of the longest common beginning."""
+    n = 0
+    for one, other in zip(ids, target, strict=False):
+        if one != other:
+            break
+        n += 1
+    return n
 
 
 def _row(encoded: Encoded, answer_ids: tuple[int, ...]) -> Row:
     return Row(encoded.record_id, "target", encoded.prompt_ids, answer_ids)
 
 
-def _sums(stats: AnswerStats) -> list[float]:
-    """Σ log π of each answer, added in float64."""
-    total = torch.zeros(stats.n_answers, dtype=torch.float64)
-    total.index_add_(0, stats.segment.cpu(), stats.logp.double().cpu())
-    return [float(value) for value in total]
+def _per_answer(stats: AnswerStats) -> list[list[float]]:
+    """The log π of every token, answer by answer."""
+    counts = torch.bincount(stats.segment.cpu(), minlength=stats.n_answers).tolist()
+    return [each.tolist() for each in stats.logp.double().cpu().split(counts)]
 
 
 def _parts(rows: Sequence[Row], model: AnswerModel) -> Iterator[list[int]]:

@@ -13,7 +13,10 @@ from unbelief.errors import RequestError
 
 Role = Literal["target", "candidate", "response"]
 _META_KEY = b"unbelief.squeeze-point"
-_COLUMNS = ("record_id", "role", "name", "log_prob", "tokens", "mass", "entropy")
+_TEXTS = ("record_id", "role", "name")
+_WHOLE = ("tokens", "own_tokens")
+_NUMBERS = ("log_prob", "own_log_prob", "mass", "entropy")
+_COLUMNS = (*_TEXTS, *_WHOLE, *_NUMBERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,10 @@ class Reading:
         name: Rank of a candidate, name of a response, `target` for the target.
         log_prob: Σ log π(y_i | x, y_<i), nats. NaN where the model gave NaN.
         tokens: Number of its tokens, the end token included.
+        own_log_prob: The part of `log_prob` from the first token on in which the answer differs
+            from the target, given what they share: log π of leaving the target and going on.
+            None for targets, and where it ends before it differs.
+        own_tokens: Number of these tokens; likewise.
         mass: Mean over the target's tokens of S_k, the probability of the model's own top k
             tokens; None for other roles.
         entropy: Mean over the target's tokens of the entropy of π(· | x, y_<i), nats; likewise.
@@ -36,6 +43,8 @@ class Reading:
     name: str
     log_prob: float
     tokens: int
+    own_log_prob: float | None = None
+    own_tokens: int | None = None
     mass: float | None = None
     entropy: float | None = None
 
@@ -43,6 +52,13 @@ class Reading:
     def per_token(self) -> float:
         """Mean log-probability of its tokens, nats."""
         return self.log_prob / self.tokens
+
+    @property
+    def own_per_token(self) -> float | None:
+        """The same of its own part, or None."""
+        if self.own_log_prob is None or not self.own_tokens:
+            return None
+        return self.own_log_prob / self.own_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +85,9 @@ class Point:
         about = {"step": self.step, "label": self.label, "weights_sha256": self.weights_sha256}
         schema = pa.schema(
             [
-                *((name, pa.string()) for name in _COLUMNS[:3]),
-                ("log_prob", pa.float64()),
-                ("tokens", pa.int32()),
-                ("mass", pa.float64()),
-                ("entropy", pa.float64()),
+                *((name, pa.string()) for name in _TEXTS),
+                *((name, pa.int32()) for name in _WHOLE),
+                *((name, pa.float64()) for name in _NUMBERS),
             ],
             metadata={_META_KEY: json.dumps(about).encode()},
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from unbelief.diagnose.bands import BANDS, Band
 from unbelief.diagnose.candidates import CandidateSet
 from unbelief.diagnose.points import Point, check_steps
 
+Part = Literal["whole", "own"]
+"""Which tokens of a candidate count: all, or those from where it leaves the target."""
 NO_HIGH = "no candidate besides the answer itself"
 NOT_FINITE = "the model gave non-finite log-probabilities"
 
@@ -33,6 +36,10 @@ class Series:
         target_mass: (P, T) its probability.
         bands: (P, T) per band.
         band_masses: (P, T) per band.
+        own: (P, T) per band, of the candidates' own parts: from the first token on in which they
+            differ from the target, given what they share with it.
+        shared: Per band, the mean share of a candidate's tokens that it begins with like the
+            target; NaN where there is no candidate.
         responses: (P, T) by name.
         belief_mass: (P, T) mean of S_k over the target's tokens.
         entropy: (P, T) mean entropy on the target's tokens, nats.
@@ -46,19 +53,24 @@ class Series:
     target_mass: np.ndarray
     bands: Mapping[Band, np.ndarray]
     band_masses: Mapping[Band, np.ndarray]
+    own: Mapping[Band, np.ndarray]
+    shared: Mapping[Band, float]
     responses: Mapping[str, np.ndarray]
     belief_mass: np.ndarray
     entropy: np.ndarray
 
-    @property
-    def scored(self) -> np.ndarray:
-        """(P,) whether target and high band have finite values everywhere."""
-        return np.isfinite(self.target).all(axis=1) & np.isfinite(self.bands["high"]).all(axis=1)
+    def high(self, part: Part = "whole") -> np.ndarray:
+        """(P, T) the high band's curves: of whole candidates, or of their own parts."""
+        return self.bands["high"] if part == "whole" else self.own["high"]
 
-    def unscored(self) -> dict[str, int]:
+    def scored(self, part: Part = "whole") -> np.ndarray:
+        """(P,) whether target and high band have finite values everywhere."""
+        return np.isfinite(self.target).all(axis=1) & np.isfinite(self.high(part)).all(axis=1)
+
+    def unscored(self, part: Part = "whole") -> dict[str, int]:
         """Why prompts have no index, with counts."""
-        absent = np.isnan(self.bands["high"]).all(axis=1) & np.isfinite(self.target).all(axis=1)
-        reasons = [NO_HIGH if a else NOT_FINITE for a in absent[~self.scored]]
+        absent = np.isnan(self.high(part)).all(axis=1) & np.isfinite(self.target).all(axis=1)
+        reasons = [NO_HIGH if a else NOT_FINITE for a in absent[~self.scored(part)]]
         return dict(Counter(reasons))
 
 
@@ -82,10 +94,12 @@ def series_of(
     names = dict.fromkeys(r.name for r in ordered[0].readings if r.role == "response")
     index = {name: i for i, name in enumerate(ids)}
     shape = (len(ids), len(ordered))
-    sums = {key: np.zeros(shape) for key in ("target", *BANDS, *(f"={n}" for n in names))}
+    keys = ("target", *BANDS, *(f"={n}" for n in names), *(f"own {band}" for band in BANDS))
+    sums = {key: np.zeros(shape) for key in keys}
     counts = {key: np.zeros(shape) for key in sums}
     masses = {key: np.zeros(shape) for key in sums}
     belief, entropy = np.full(shape, np.nan), np.full(shape, np.nan)
+    shares: dict[str, list[float]] = {band: [] for band in BANDS}
     for t, point in enumerate(ordered):
         for r in point.readings:
             key = {"target": "target", "response": f"={r.name}"}.get(r.role)
@@ -94,6 +108,11 @@ def series_of(
             sums[key][at] += r.per_token
             counts[key][at] += 1
             masses[key][at] += np.exp(r.log_prob)
+            if r.role == "candidate" and not t:
+                shares[key].append(1 - (r.own_tokens or 0) / r.tokens)
+            if r.role == "candidate" and r.own_per_token is not None:
+                sums[f"own {key}"][at] += r.own_per_token
+                counts[f"own {key}"][at] += 1
             if r.mass is not None and r.entropy is not None:
                 belief[at], entropy[at] = r.mass, r.entropy
     with np.errstate(invalid="ignore"):
@@ -108,7 +127,13 @@ def series_of(
         target_mass=shown["target"],
         bands={band: means[band] for band in BANDS},
         band_masses={band: shown[band] for band in BANDS},
+        own={band: means[f"own {band}"] for band in BANDS},
+        shared={band: _mean(shares[band]) for band in BANDS},
         responses={name: means[f"={name}"] for name in names},
         belief_mass=belief,
         entropy=entropy,
     )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else float("nan")

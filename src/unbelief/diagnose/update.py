@@ -66,6 +66,12 @@ class Update:
                 where="method",
                 remedy="choose a method whose loss is made of log-probabilities",
             )
+        if getattr(forget, "answers", "targets") != "targets":
+            raise RequestError(
+                f"{forget.name} compares the target with another answer",
+                where="method",
+                remedy="choose a method whose rows are targets and beliefs",
+            )
         if isinstance(forget, BSS) != bool(beliefs):
             raise RequestError(
                 f"{len(beliefs)} beliefs for {forget.name}",

@@ -39,6 +39,7 @@ def build_squeeze_report(document: Plain) -> str:
         {
             "doc": document,
             "headline": headline(document),
+            "own_line": own_line(document),
             "panels_data": [
                 {"label": "Log-probability", "chart": _log_probs(document)},
                 {"label": "Change since the original", "chart": _changes(document)},
@@ -46,6 +47,7 @@ def build_squeeze_report(document: Plain) -> str:
             ],
             "key": [(style, name) for _, _, style, name in (*BANDS, *_response_lines(document))],
             "index": with_interval(index["index"]),
+            "own_index": with_interval(document["own_index"]["index"]),
             "share": f"{index['share_of_prompts']['value'] or 0:.0%}",
             "table": squeeze_points_table(document),
             "settings": _settings(document),
@@ -55,35 +57,50 @@ def build_squeeze_report(document: Plain) -> str:
 
 
 def headline(document: Plain) -> str:
-    """One sentence: whether, where and by how much probability was squeezed."""
-    found, at = document["index"]["index"], document["index"]["at"]["label"]
+    """One sentence: whether, where and by how much the high band rose while the target fell."""
+    found = document["index"]["index"]
     if found["value"] is None:
         return "No prompt could be scored"
     if found["value"] <= 0:
         return "The likeliest other answers never rose while the target fell"
-    where = f"at step {at}" if document["kind"] == "run" else f"in {at}"
     return (
         "The likeliest other answers rose and the target fell, each by "
-        f"{decimals(found['value'])} nats per token or more {where}"
+        f"{decimals(found['value'])} nats per token or more {_where(document, 'index')}"
     )
+
+
+def own_line(document: Plain) -> str:
+    """The same of the candidates' own parts, after what they share with the target."""
+    shared, found = document["candidates"]["shared"]["high"], document["own_index"]["index"]
+    share = "an unknown share" if shared is None else f"{shared:.0%}"
+    lead = f"They begin with {share} of their tokens like the target; after that, "
+    if found["value"] is None:
+        return lead + "nothing could be scored"
+    if found["value"] <= 0:
+        return lead + "they never rose while the target fell"
+    where = _where(document, "own_index")
+    return lead + f"they rose by {decimals(found['value'])} nats per token or more {where}"
+
+
+def _where(document: Plain, name: str) -> str:
+    label = document[name]["at"]["label"]
+    return f"at step {label}" if document["kind"] == "run" else f"in {label}"
 
 
 def squeeze_points_table(document: Plain) -> Table:
     """Every point against the original."""
-    curves, points = document["curves"], document["index"]["points"]
+    curves = document["curves"]
     rows = []
-    for t, (about, at) in enumerate(zip(document["points"], points, strict=True)):
+    for t, about in enumerate(document["points"]):
         levels = [number(curves[name][t]) for name in ("target", "high", "mid", "low")]
-        start = not t
-        changes = [
-            "" if start else with_interval(at[name], signed=True)
-            for name in ("rise", "fall", "squeeze", "gap")
-        ]
+        whole, own = (document[name]["points"][t] for name in ("index", "own_index"))
+        shown = (whole["fall"], whole["rise"], whole["squeeze"], own["rise"], own["squeeze"])
+        changes = ["" if not t else with_interval(e, signed=True) for e in shown]
         rows.append((about["label"], *levels, *changes))
     return Table(
         title="Mean log-probability (nats per token), and changes since the original",
         head=("Step" if document["kind"] == "run" else "Model", "Target", "High", "Mid", "Low",
-              "Rise of high", "Fall of target", "Squeeze", "Gap"),
+              "Fall of target", "Rise of high", "Squeeze", "Rise, own part", "Squeeze, own part"),
         rows=tuple(rows),
     )  # fmt: skip
 
@@ -126,9 +143,7 @@ def _short(label: str) -> str:
     return label if len(label) <= _LONGEST_TICK else label[: _LONGEST_TICK - 1] + "…"
 
 
-def _line(
-    document: Plain, name: str, label: str, style: str, estimates: Sequence[Plain]
-) -> Line | None:
+def _line(document: Plain, label: str, style: str, estimates: Sequence[Plain]) -> Line | None:
     xs, _ = _x_axis(document)
     known = [(x, e) for x, e in zip(xs, estimates, strict=True) if e["value"] is not None]
     if not known:
@@ -170,7 +185,7 @@ def _chart(
 def _log_probs(document: Plain) -> Any:
     curves = document["curves"]
     found = [
-        _line(document, name, label, style, curves[name])
+        _line(document, label, style, curves[name])
         for name, label, style, _ in (*BANDS, *_response_lines(document))
     ]
     lines = [line for line in found if line is not None]
@@ -178,14 +193,14 @@ def _log_probs(document: Plain) -> Any:
 
 
 def _changes(document: Plain) -> Any:
-    points = document["index"]["points"]
+    points, own = document["index"]["points"], document["own_index"]["points"]
     fall = [{n: None if p["fall"][n] is None else -p["fall"][n] for n in ("value", "low", "high")}
             for p in points]  # fmt: skip
     turned = [{**f, "low": f["high"], "high": f["low"]} for f in fall]
     found = [
-        _line(document, "target", "target", "s-target", turned),
-        _line(document, "high", "high", "s-other", [p["rise"] for p in points]),
-        _line(document, "squeeze", "squeeze", "plain", [p["squeeze"] for p in points]),
+        _line(document, "target", "s-target", turned),
+        _line(document, "high", "s-other", [p["rise"] for p in points]),
+        _line(document, "own part", "m3", [p["rise"] for p in own]),
     ]
     lines = [line for line in found if line is not None]
     return _chart(
@@ -196,9 +211,9 @@ def _changes(document: Plain) -> Any:
 def _shares(document: Plain) -> Any:
     curves = document["curves"]
     found = [
-        _line(document, "target", "target", "s-target", curves["target_probability"]),
-        _line(document, "high", "high", "s-other", curves["high_probability"]),
-        _line(document, "mass", "top k", "m2", curves["belief_mass"]),
+        _line(document, "target", "s-target", curves["target_probability"]),
+        _line(document, "high", "s-other", curves["high_probability"]),
+        _line(document, "top k", "m2", curves["belief_mass"]),
     ]
     lines = [line for line in found if line is not None]
     return _chart(document, "shares", "Probability of target and high band", lines, "probability")
