@@ -8,6 +8,7 @@ import random
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,21 +139,23 @@ def _killed(folder: Path, at: int) -> None:
     run(folder)
 
 
+SOME = random.Random(0).sample(range(20), 10)  # the head, parts, files of the finished folder
+
+
+@pytest.mark.parametrize(
+    "at", [*SOME[:2], *(pytest.param(at, marks=pytest.mark.slow) for at in SOME[2:])]
+)
 def test_killed_anywhere_and_started_again(
-    tmp_path: Path, undisturbed: Mapping[str, bytes]
+    tmp_path: Path, at: int, undisturbed: Mapping[str, bytes]
 ) -> None:
-    """While the head, a part, or a file of the finished folder is being written."""
-    chosen = [0, 1, *random.Random(0).sample(range(2, 20), 2)]
-    for at in chosen:
-        folder = tmp_path / f"m{at}"
-        process = server().Process(target=_killed, args=(folder, at))
-        process.start()
-        process.join(timeout=120)
-        assert process.exitcode == -signal.SIGKILL
-        assert not folder.exists()
-        run(folder)
-        assert tables(folder) == undisturbed
-        assert not (tmp_path / f"m{at}.partial").exists()
+    process = server().Process(target=_killed, args=(tmp_path / "m", at))
+    process.start()
+    process.join(timeout=120)
+    assert process.exitcode == -signal.SIGKILL
+    assert not (tmp_path / "m").exists()
+    run(tmp_path / "m")
+    assert tables(tmp_path / "m") == undisturbed
+    assert not (tmp_path / "m.partial").exists()
 
 
 def test_a_run_that_died_after_the_last_rename_is_finished(tmp_path: Path) -> None:
@@ -221,6 +224,24 @@ def test_another_encoder_is_something_else(tmp_path: Path) -> None:
         measure(answer_model(), other, one, tmp_path / "m", fingerprint=WEIGHTS)
 
 
+def test_a_finished_measurement_of_another_version_is_as_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = plan(2, (OWN,))
+    run(tmp_path / "m", one)
+    real = run_module.environment()
+    monkeypatch.setattr(run_module, "environment", lambda: replace(real, unbelief="99"))
+    with Counted() as again:
+        run(tmp_path / "m", one)
+    assert again.names == []
+    with Counted(KeyboardInterrupt(), 0), pytest.raises(Interrupted):
+        run(tmp_path / "new", one)
+    monkeypatch.undo()
+    small_parts(monkeypatch.setattr)
+    with pytest.raises(RequestError, match=r"different: versions\.unbelief"):
+        run(tmp_path / "new", one)
+
+
 def test_a_restart_replaces_only_when_it_is_done(tmp_path: Path) -> None:
     folder, small = tmp_path / "m", plan(2, (OWN,))
     run(folder, small)
@@ -240,9 +261,13 @@ def test_two_runs_at_once_are_refused(tmp_path: Path) -> None:
 def test_a_folder_of_something_else_is_never_touched(tmp_path: Path, restart: bool) -> None:
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "thesis.tex").write_text("mine")
-    with pytest.raises(RequestError, match="exists already"):
+    with pytest.raises(RequestError, match="something that is no measurement is there already"):
         run(tmp_path / "m", plan(1, (OWN,)), restart=restart)
     assert [p.name for p in tmp_path.rglob("*")] == ["m", "thesis.tex"]
+    with pytest.raises(RequestError, match="something that is no measurement is there already"):
+        run(tmp_path / "m" / "thesis.tex", plan(1, (OWN,)), restart=restart)
+    (tmp_path / "empty").mkdir()
+    run(tmp_path / "empty", plan(1, (OWN,)), restart=restart)
 
 
 def test_settings_of_the_first_start_hold(tmp_path: Path, undisturbed: Mapping[str, bytes]) -> None:

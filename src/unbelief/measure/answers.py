@@ -100,13 +100,13 @@ def packed_stats(model: AnswerModel, packs: Sequence[Pack]) -> AnswerStats:
         if model.head_path == "head":
             out = model.inner.base_model(**inputs, use_cache=False).last_hidden_state
         else:
-            out = original_forward(model.inner)(**inputs, use_cache=False).logits.float()
+            out = original_forward(model.inner)(**inputs, use_cache=False).logits
         return out[row, predictor]
 
     predicting = model.within(model.model, call)
     if model.head_path == "head":
         return answer_stats(predicting, model.head(), tokens, Needs(), moments=True)
-    return stats_from_logits(predicting, tokens, Needs(), moments=True)
+    return stats_from_logits(predicting.float(), tokens, Needs(), moments=True)
 
 
 def _inputs(

@@ -50,7 +50,14 @@ class Journal:
         Raises:
             RequestError: Another run is at work here, or something else has the name.
         """
-        check_destination(self.folder, overwrite=(self.folder / META).exists())
+        empty = self.folder.is_dir() and not any(self.folder.iterdir())
+        if self.folder.exists() and not empty and not (self.folder / META).exists():
+            raise RequestError(
+                "something that is no measurement is there already",
+                where=str(self.folder),
+                remedy="name another folder",
+            )
+        check_destination(self.folder, overwrite=True)
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         with (self.path / "lock").open("w") as lock:
             try:
@@ -73,13 +80,16 @@ class Journal:
     def is_finished(self, identity: Mapping[str, Any], plan: Plan) -> bool:
         """Whether the whole is there already, of this very request.
 
+        Versions and the device are those of whoever measured it: nothing will be mixed.
+
         Raises:
             RequestError: There is a measurement of something else.
         """
         if not (self.folder / META).exists():
             return False
         meta = read_meta(self.folder)
-        self._compare({name: meta.get(name) for name in identity}, meta, identity, plan)
+        before = {name: meta.get(name) for name in identity}
+        self._compare(_essence(before), meta, _essence(identity), plan)
         self.remove()  # left if the last run died just after the whole was put in place
         return True
 
@@ -152,6 +162,11 @@ class Journal:
                 where=str(self.folder),
                 remedy="name another folder, or measure anew with --restart",
             )
+
+
+def _essence(identity: Mapping[str, Any]) -> dict[str, Any]:
+    model = {"dtype": identity["model"]["dtype"]}
+    return {**identity, "model": model, "versions": None}
 
 
 def changed(before: Any, now: Any, name: str = "") -> list[str]:

@@ -32,6 +32,7 @@ _FORWARDS = 8  # of one part of answers
 _GRADIENTS = 16  # of one part of gradients
 _TOKENS = {"cpu": 2048}  # of one forward, padding included
 _TOKENS_DEVICE = 16_384
+_TOKENS_LOGITS = 2048  # where the model gives its logits for all of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +91,9 @@ def choose_settings(
         work: Its jobs.
         tokens_per_forward: As asked for; None lets the device decide.
     """
+    tokens = _TOKENS.get(model.device.type, _TOKENS_DEVICE)
+    if model.head_path == "logits":
+        tokens = min(tokens, _TOKENS_LOGITS)
     packed, path = can_pack(model, work.questions)
     needs = plan.all_needs
     prompts = {}
@@ -101,7 +105,7 @@ def choose_settings(
         packed=packed,
         path=path,
         window=window_of(model.inner.config),
-        tokens_per_forward=tokens_per_forward or _TOKENS.get(model.device.type, _TOKENS_DEVICE),
+        tokens_per_forward=tokens_per_forward or tokens,
         prompts_at_once=prompts,
     )
 

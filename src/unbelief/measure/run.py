@@ -26,6 +26,8 @@ from unbelief.measure.tables import Example
 from unbelief.models.runner import AnswerModel
 from unbelief.provenance import environment, utc_now
 
+_PACKAGES = ("torch", "transformers", "tokenizers")
+
 if TYPE_CHECKING:
     from unbelief.tokens.encode import Encoder
 
@@ -64,30 +66,44 @@ def measure(
         RequestError: The folder holds measurements of something else.
         Interrupted: Ctrl-C; finished parts are kept.
     """
-    target = Path(folder).expanduser().absolute()
-    journal = Journal(target)
+    journal = Journal(Path(folder).expanduser().absolute())
     processes.join(model.device.type)
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(asking(model.inner))
+            claim = journal.claimed(restart=restart)
+            processes.on_main(lambda: stack.enter_context(claim))
+            _continue(
+                model, encoder, plan, journal, fingerprint, progress, tokens_per_forward, restart
+            )
+    except KeyboardInterrupt:
+        kept = str(journal.path) if journal.path.exists() else None
+        raise Interrupted("stopped", where=kept, remedy="the same command resumes") from None
+
+
+def _continue(
+    model: AnswerModel,
+    encoder: Encoder,
+    plan: Plan,
+    journal: Journal,
+    fingerprint: Mapping[str, Any],
+    progress: bool,
+    tokens_per_forward: int | None,
+    restart: bool,
+) -> None:
+    """Do what is not done yet; the journal is claimed."""
     identity = _identity(model, encoder, plan, fingerprint)
+    if not restart and processes.on_main(lambda: journal.is_finished(identity, plan)):
+        return
     work = prepare(plan, encoder, context_of(model))
-    with ExitStack() as stack:
-        stack.enter_context(asking(model.inner))
-        claim = journal.claimed(restart=restart)
-        processes.on_main(lambda: stack.enter_context(claim))
-        if not restart and processes.on_main(lambda: journal.is_finished(identity, plan)):
-            return
 
-        def choose() -> dict[str, Any]:
-            return choose_settings(model, plan, work, tokens_per_forward).to_dict()
+    def choose() -> dict[str, Any]:
+        return choose_settings(model, plan, work, tokens_per_forward).to_dict()
 
-        head = processes.on_main(lambda: journal.begin(identity, plan, choose))
-        parts = parts_of(model, encoder, plan, work, Settings(**head["settings"]))
-        try:
-            _run_mine(parts, journal, progress)
-            processes.on_main(lambda: _finish(journal, head, plan, work, parts, restart))
-        except KeyboardInterrupt:
-            raise Interrupted(
-                "stopped", where=str(journal.path), remedy="the same command resumes"
-            ) from None
+    head = processes.on_main(lambda: journal.begin(identity, plan, choose))
+    parts = parts_of(model, encoder, plan, work, Settings(**head["settings"]))
+    _run_mine(parts, journal, progress)
+    processes.on_main(lambda: _finish(journal, head, plan, work, parts, restart))
 
 
 def measure_examples(
@@ -204,7 +220,10 @@ def _identity(
             "device": model.device.type,
             "head": model.head_path,
         },
-        "versions": {"unbelief": versions.unbelief, **versions.packages},
+        "versions": {
+            "unbelief": versions.unbelief,
+            **{name: versions.packages.get(name) for name in _PACKAGES},
+        },
     }
     plain: dict[str, Any] = json.loads(json.dumps(values))  # as it will be read again
     return plain
