@@ -23,6 +23,7 @@ from unbelief.objectives.methods import Method, build_objective, methods, terms
 from unbelief.objectives.retain.hidden_match import HiddenMatch
 from unbelief.objectives.retain.kl import KL
 from unbelief.objectives.retain.nll import NLL
+from unbelief.objectives.weights import PrimalDual, Schedule, WeightRule
 
 __all__ = [
     "BSS",
@@ -47,10 +48,13 @@ __all__ = [
     "HiddenMatch",
     "Method",
     "Objective",
+    "PrimalDual",
     "RetainTerm",
     "SatImp",
+    "Schedule",
     "SimNPO",
     "Term",
+    "WeightRule",
     "build_objective",
     "methods",
     "terms",

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from unbelief.models.stats import AnswerStats, Needs
+from unbelief.objectives.weights import CONSTANT, PrimalDual, WeightRule
 
 Reduction = Literal["sequence_mean", "token_mean", "sum"]
 Level = Literal["token", "sequence"]
@@ -33,12 +34,14 @@ class Preset:
         options: Field values of the term that differ from its defaults.
         retain: Name of the retain term used when retain data is given, or None for none at all.
         forget_weight: γ in γ · forget + α · retain.
+        weights: How the weights move, where there is a retain term.
     """
 
     summary: str
     options: tuple[tuple[str, float | int | str | bool], ...] = ()
     retain: str | None = "nll"
     forget_weight: float = 1.0
+    weights: str = "constant"
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,7 @@ class Objective:
             least one) named by `keep` count.
         keep: `highest_prob` keeps the most probable tokens (the released code of the tutorial),
             `lowest_prob` the least probable (its text).
+        weights: How γ and α move while training goes on; constant by default.
     """
 
     forget: ForgetTerm
@@ -169,6 +173,7 @@ class Objective:
     temperature: float = 1.0
     keep_fraction: float = 1.0
     keep: Literal["highest_prob", "lowest_prob"] = "highest_prob"
+    weights: WeightRule = CONSTANT
 
     def __post_init__(self) -> None:
         if not isinstance(self.forget, ForgetTerm):
@@ -186,6 +191,8 @@ class Objective:
             raise ValueError(f"unknown reduction {self.reduction!r}")
         if self.keep not in ("highest_prob", "lowest_prob"):
             raise ValueError(f"unknown keep {self.keep!r}")
+        if isinstance(self.weights, PrimalDual) and not (self.retain and self.retain_weight):
+            raise ValueError("weights=primal-dual needs a retain term of positive retain_weight")
 
     def with_options(self, **changes: float | str | RetainTerm | None) -> Objective:
         """A copy with some fields replaced; unknown names raise."""
@@ -247,11 +254,12 @@ class Objective:
     def describe(self) -> dict[str, object]:
         """Names and values of everything that defines the objective, for provenance."""
         own = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {**own, "forget": describe(self.forget), "retain": describe(self.retain)}
+        parts = {name: describe(getattr(self, name)) for name in ("forget", "retain", "weights")}
+        return {**own, **parts}
 
 
-def describe(term: Term | None) -> dict[str, object] | None:
-    """A term as plain data: its name and its fields."""
+def describe(term: Term | WeightRule | None) -> dict[str, object] | None:
+    """A term or a weight rule as plain data: its name and its fields."""
     if term is None:
         return None
     out: dict[str, object] = {"name": term.name}

@@ -21,6 +21,7 @@ from unbelief.errors import RequestError
 from unbelief.objectives import forget as forget_package
 from unbelief.objectives import retain as retain_package
 from unbelief.objectives.base import ForgetTerm, Objective, Preset, RetainTerm, Term
+from unbelief.objectives.weights import RULES, WeightRule
 
 OBJECTIVE_OPTIONS = (
     "forget_weight",
@@ -103,8 +104,9 @@ def build_objective(
     Args:
         method: A name from `methods()`.
         options: `weight=0.3` sets a field of the forget term, `inner=npo` and `inner.beta=0.2` the
-            inner term of BS-S, `retain=kl` and `retain.direction=reverse` the retain term, and the
-            names in `OBJECTIVE_OPTIONS` the objective itself. Strings are parsed.
+            inner term of BS-S, `retain=kl` and `retain.direction=reverse` the retain term,
+            `weights=schedule` and `weights.tail=0.5` the rule of the weights, and the names in
+            `OBJECTIVE_OPTIONS` the objective itself. Strings are parsed.
         has_retain: Whether retain data was given; without it there is no retain term.
 
     Raises:
@@ -118,6 +120,7 @@ def build_objective(
     hints = get_type_hints(Objective)
     own |= {k: _parse(k, given[k], hints[k]) for k in OBJECTIVE_OPTIONS if k in given}
     _reject_unknown(given, chosen.term, term, retain)
+    own["weights"] = _weights(chosen, given, retain)
     try:
         return Objective(term, retain, **own)
     except ValueError as error:
@@ -198,6 +201,19 @@ def _retain(
     return _term(term, options, {})
 
 
+def _weights(chosen: Method, given: Mapping[str, Option], retain: RetainTerm | None) -> WeightRule:
+    customary = chosen.preset.weights if retain is not None else "constant"
+    name = str(given.get("weights", customary))
+    rule: type[WeightRule] = _lookup(name, RULES, "weight rule")
+    options = _nested(given, "weights.")
+    _reject(options, {f.name for f in fields(rule)}, f"option of {name} weights", "weights.")
+    hints = get_type_hints(rule)
+    try:
+        return rule(**{k: _parse(k, v, hints[k]) for k, v in options.items()})
+    except ValueError as error:
+        raise RequestError(str(error), where="weights") from error
+
+
 def _reject(options: Mapping[str, Option], known: set[str], what: str, prefix: str = "") -> None:
     for key in options:
         if key not in known:
@@ -213,8 +229,8 @@ def _reject(options: Mapping[str, Option], known: set[str], what: str, prefix: s
 def _reject_unknown(
     given: Mapping[str, Option], term: type[Term], built: Any, retain: RetainTerm | None
 ) -> None:
-    known = _field_names(term) | set(OBJECTIVE_OPTIONS) | {"retain"}
-    flat = {k: v for k, v in given.items() if not k.startswith(("inner.", "retain."))}
+    known = _field_names(term) | set(OBJECTIVE_OPTIONS) | {"retain", "weights"}
+    flat = {k: v for k, v in given.items() if not k.startswith(("inner.", "retain.", "weights."))}
     _reject(flat, known, f"option of {term.name}")
     if not hasattr(built, "inner") and _nested(given, "inner."):
         _reject(_nested(given, "inner."), set(), f"option of {term.name}", "inner.")

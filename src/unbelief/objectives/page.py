@@ -12,6 +12,7 @@ from typing import Any
 
 from unbelief.objectives.base import ForgetTerm, RetainTerm, Term
 from unbelief.objectives.methods import methods, terms
+from unbelief.objectives.weights import RULES, WeightRule
 
 _INTRO = """# Methods
 
@@ -20,6 +21,11 @@ This page is made from the code: `python -m unbelief.objectives.page > docs/meth
 An objective is γ · forget term + α · retain term, minimised. A method is a forget term with its
 customary surroundings; `unbelief methods NAME` shows one, `--set key=value` changes its options.
 Write your own: [add an objective](add_an_objective.md).
+"""
+
+_RULES = """## Weight rules
+
+γ and α may move while training goes on: `--set weights=NAME`, options as `--set weights.key=value`.
 """
 
 
@@ -36,17 +42,21 @@ def methods_page() -> str:
         parts.append(f"## {title}\n")
         chosen = sorted((t for t in terms().values() if issubclass(t, base)), key=lambda t: t.name)
         parts += [_section(term) for term in chosen]
+    parts.append(_RULES)
+    parts += [_section(rule) for rule in RULES.values()]
     return "\n".join(parts)
 
 
-def _section(term: type[Term]) -> str:
-    text = inspect.cleandoc(term.__doc__ or "").partition("\nAttributes:")[0].strip()
+def _section(term: type[Term] | type[WeightRule]) -> str:
+    text = inspect.cleandoc(term.__doc__ or "")
+    text = re.split(r"\n(?:Class attributes|Attributes):", text)[0].strip()
     # Sphinx's mathematics to the form Markdown pages show.
     text = re.sub(r"\.\. math::\s*(.*?)(?=\n\n|\Z)", _display, text, flags=re.DOTALL)
     text = re.sub(r":math:`([^`]*)`", r"$\1$", text)
     options = "".join(f"\n- `{f.name}={_default(f)}`" for f in fields(term))
     shown = f"\n\nOptions:\n{options}" if options else ""
-    return f"### `{term.name}` ({term.__name__})\n\n{text}\n\nSource: {term.source}.{shown}\n"
+    source = f"\n\nSource: {term.source}." if issubclass(term, Term) else ""
+    return f"### `{term.name}` ({term.__name__})\n\n{text}{source}{shown}\n"
 
 
 def _display(match: re.Match[str]) -> str:

@@ -45,6 +45,7 @@ from unbelief.train.supply import (
 )
 from unbelief.train.trained import Trained
 from unbelief.train.trainer import UnlearnTrainer
+from unbelief.train.weighing import Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,8 @@ class Session:
         if self.options.gradient_checkpointing:
             recompute_activations(model)
         whole = self._shard()
-        step_loss = StepLoss(model, self.objective, cache, original, Tally())
+        weighing = Weights(self.objective)
+        step_loss = StepLoss(model, self.objective, cache, original, Tally(), weighing)
         trainer = self._trainer(step_loss, supply, [interrupt, *self._callbacks()])
         with interrupt.listening():
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
@@ -137,9 +139,9 @@ class Session:
 
     @property
     def _alternatives(self) -> Beliefs:
-        forget, records = self.objective.forget, self.prepared.forget_records
-        bank = self.bank if forget.answers != "targets" else None
-        return alternatives_of(forget, bank, self.prepared.encoder, records, self.options.seed)
+        term, ready = self.objective.forget, self.prepared
+        bank = self.bank if term.answers != "targets" else None
+        return alternatives_of(term, bank, ready.encoder, ready.forget_records, self.options.seed)
 
     @cached_property
     def _cache(self) -> ReferenceCache:
@@ -212,15 +214,14 @@ class Session:
 
     def _asks_again(self) -> bool:
         """Whether answers will need a reference that do not exist yet."""
-        forget = self.objective.forget
-        return isinstance(forget, BSS) and forget.policy == "on-policy" and self._cache.wanted
+        term = self.objective.forget
+        return isinstance(term, BSS) and term.policy == "on-policy" and self._cache.wanted
 
     def _fill_reference(self, beliefs: Beliefs) -> None:
         if self.resuming and self.folder.reference.exists():
             self._cache.load(self.folder.reference)
         rows = self._forget_rows(beliefs)
-        todo = self._cache.missing(rows)
-        if not todo:
+        if not (todo := self._cache.missing(rows)):
             return
         # Nothing has been trained yet: the policy is the original.
         with bar(len(todo), "reference", self.progress) as shown, self._autocast():
@@ -282,10 +283,10 @@ class Session:
             from unbelief.train.sharding import ShardedTrainer
 
             kind = ShardedTrainer
-        never = {"save_steps": 10**9}
+        options = self.options.model_copy(update={} if self.checkpoints else {"save_steps": 10**9})
         return kind(
             self.prepared.model.model,
-            self.options if self.checkpoints else self.options.model_copy(update=never),
+            options,
             self.folder.checkpoints,
             self.plan,
             step_loss,

@@ -20,6 +20,7 @@ from unbelief.tokens import Row, TokenBatch, collate
 from unbelief.tokens.batch import grouped
 from unbelief.train.plan import Unit
 from unbelief.train.reference import Original, ReferenceCache
+from unbelief.train.weighing import Weights
 
 
 @dataclass
@@ -63,6 +64,7 @@ class StepLoss:
         cache: Log-probabilities and beliefs of the original model.
         original: The original model itself, where a term needs it in every step.
         tally: Receives what is logged.
+        weights: The objective's weights as they are at the step; constant when None.
     """
 
     model: AnswerModel
@@ -70,6 +72,7 @@ class StepLoss:
     cache: ReferenceCache
     original: Original | None
     tally: Tally
+    weights: Weights | None = None
 
     def __call__(self, rows: Sequence[Row], counts: Mapping[str, Counts]) -> Tensor:
         """This micro-batch's share of the step's loss, differentiable."""
@@ -167,6 +170,9 @@ class StepLoss:
             stats = replace(stats, alternative=torch.tensor(own, device=stats.weight.device))
         scale = self._scale(side, [_lead(unit) for unit in units], stats)
         loss = self.objective.loss(side.side, stats, scale)
+        if self.weights is not None:
+            self.weights.see(side.side, loss)
+            loss = loss * self.weights.factor(side.side)
         self._log(side, units, stats, loss)
         return loss
 

@@ -106,10 +106,15 @@ class UnlearnTrainer(Trainer):
     ) -> Tensor:
         """Forward and backward over all micro-batches of one optimiser step."""
         model.train()
+        step, weights = int(inputs["step"]), self.step_loss.weights
         if self._logged_until is None:
             self._logged_until = self.state.global_step
-        beliefs, generation = self.supply.at(int(inputs["step"]))
-        rows = self.plan.step(int(inputs["step"]), beliefs, generation)
+            if weights is not None and self.state.global_step:
+                weights.restore(self._checkpoint())
+        if weights is not None:
+            weights.begin(step / self.plan.total_steps)
+        beliefs, generation = self.supply.at(step)
+        rows = self.plan.step(step, beliefs, generation)
         total = torch.zeros((), device=self.args.device)
         with self.step_loss.model.direct(self._one_process):
             micro_batches = [p for m in rows.micro_batches for p in self._parts(m)]
@@ -120,7 +125,9 @@ class UnlearnTrainer(Trainer):
                     loss = self.compute_loss(model, {"rows": micro_batch, "counts": rows.counts})
                     self.accelerator.backward(loss)
                 total += loss.detach()
-        self._guard(total, int(inputs["step"]))
+        self._guard(total, step)
+        if weights is not None:
+            weights.end((step + 1) / self.plan.steps_per_epoch)
         return total
 
     def _parts(self, rows: Sequence[Row]) -> list[list[Row]]:
@@ -147,6 +154,8 @@ class UnlearnTrainer(Trainer):
         if "loss" in logs:
             steps = self.state.global_step - (self._logged_until or 0)
             logs = {**logs, **self.step_loss.tally.take(max(1, steps))}
+            if self.step_loss.weights is not None:
+                logs |= self.step_loss.weights.now
             self._logged_until = self.state.global_step
         # Transformers sees the whole run as one epoch.
         self.state.epoch = self.state.global_step / self.plan.steps_per_epoch
@@ -164,6 +173,8 @@ class UnlearnTrainer(Trainer):
         super()._save_checkpoint(model, trial)
         processes.wait()
         if processes.is_main():
+            if self.step_loss.weights is not None:
+                self.step_loss.weights.save(self._checkpoint())
             mark_complete(self._checkpoint())
         processes.wait()
 
