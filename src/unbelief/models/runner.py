@@ -64,13 +64,15 @@ class AnswerModel:
         head_note: Why, in a sentence, for the record.
         max_buckets: Most forwards of one batch (1 where processes must forward in lockstep).
         direct_gradients: See `direct`.
+        part_tokens: Tokens, padding included, of one of the `parts`; a longer row is one by itself.
     """
 
     def __init__(self, model: nn.Module, *, head_path: HeadPath | None = None, pad_id: int = 0):
         self.model = model
-        self.inner: Any = causal_lm(model)
         self.pad_id, self.max_buckets = pad_id, 4
         self.direct_gradients = False
+        self.inner: Any = causal_lm(model)
+        self.part_tokens = _PART_TOKENS.get(self.device.type, _PART_TOKENS["cuda"])
         self.logit_map = logit_map_of(self.inner.config)
         self.backbone_path: BackbonePath = "embeddings"
         install_answer_call(self.inner)
@@ -147,8 +149,12 @@ class AnswerModel:
         """
         if not self.direct_gradients:
             return [list(rows)]
-        groups = length_buckets([r.length for r in rows], max_buckets=self.max_buckets)
-        return [[rows[i] for i in group] for group in groups]
+        parts: list[list[Row]] = []
+        for row in sorted(rows, key=lambda r: -r.length):
+            if not parts or (len(parts[-1]) + 1) * parts[-1][0].length > self.part_tokens:
+                parts.append([])
+            parts[-1].append(row)
+        return parts
 
     def loss(self, forward: Forward, jobs: Sequence[HeadJob]) -> Tensor:
         """Sum of the losses of jobs over the answers of a forward, job after job in row order."""
@@ -313,6 +319,8 @@ class AnswerModel:
         return answer_stats(forward.predicting, self.head(), tokens, Needs(), moments=True)
 
 
+# Where forwards stop gaining from more tokens: beyond it activations take memory and save no time.
+_PART_TOKENS = {"cpu": 512, "cuda": 16_384}
 _FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 _TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.25}
 
