@@ -132,6 +132,7 @@ def plain_stats(case: Case, needs: Needs) -> AnswerStats:
         ref_topk_logp=tokens.ref_topk_logp,
         ref_logp=tokens.ref_logp,
         kl=kl,
+        mean_logp=logp.sum(-1) / logp.shape[-1] if needs.mean_logp else None,
         square_mass=(logp.detach().exp() ** 2).sum(-1) if needs.diagnostics else None,
         entropy=-mean_logp(logp).detach(),
         variance=(logp.exp() * (logp - mean_logp(logp)[:, None]) ** 2).sum(-1).detach(),

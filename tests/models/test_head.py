@@ -56,8 +56,13 @@ def kl_loss(s: AnswerStats) -> Tensor:
     return s.sum_per_answer(s.kl.square()).sum()
 
 
+def margin_loss(s: AnswerStats) -> Tensor:
+    assert s.topk_logp is not None and s.mean_logp is not None
+    return s.sum_per_answer((s.topk_logp[:, 0] - s.mean_logp).square()).sum()
+
+
 def mixed_loss(s: AnswerStats) -> Tensor:
-    return logp_loss(s) + beliefs_loss(s) + kl_loss(s)
+    return logp_loss(s) + beliefs_loss(s) + kl_loss(s) + margin_loss(s)
 
 
 LOSSES: dict[str, tuple[Needs, Callable[[AnswerStats], Tensor]]] = {
@@ -68,7 +73,8 @@ LOSSES: dict[str, tuple[Needs, Callable[[AnswerStats], Tensor]]] = {
     "reference beliefs": (Needs(top_k=5, beliefs_from="reference"), reference_beliefs_loss),
     "kl forward": (Needs(kl="forward"), kl_loss),
     "kl reverse": (Needs(kl="reverse"), kl_loss),
-    "mixed": (Needs(top_k=7, kl="reverse", diagnostics=True), mixed_loss),
+    "margin": (Needs(top_k=1, mean_logp=True), margin_loss),
+    "mixed": (Needs(top_k=7, kl="reverse", mean_logp=True, diagnostics=True), mixed_loss),
 }
 MAPS = {
     "plain": (LogitMap(), 1.0),

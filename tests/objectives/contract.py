@@ -31,6 +31,16 @@ def toy_of(term: Term) -> Toy:
 PER_TOKEN = ("logits", "ref_logits", "target", "hidden", "ref_hidden", "weight", "alternative")
 
 
+def lowers_its_answer(term: Term) -> bool:
+    """Whether a forget term is about the answer's own tokens: other tokens, other values."""
+    if not (isinstance(term, ForgetTerm) and term.needs.logits and term.answers == "targets"):
+        return False
+    toy = random_toy()
+    other = replace(toy, target=(toy.target + 1) % toy.logits.shape[1])
+    own, its = (term.values(t.stats(term.needs)) for t in (toy, other))
+    return not torch.equal(own, its)
+
+
 def leaf(toy: Toy, term: Term) -> Tensor:
     """The weights of the toy model that the term can move."""
     found = toy.logits if term.needs.logits else toy.hidden
@@ -127,7 +137,7 @@ def a_step_goes_the_right_way(term: Term) -> None:
         if toy.alternative is not None:
             gain = after.logp - before.logp
             assert gain[toy.alternative].sum() > gain[~toy.alternative].sum()
-        elif isinstance(term, ForgetTerm) and term.needs.logits and term.answers == "targets":
+        elif term.side == "forget" and lowers_its_answer(term):
             # Not the value: WGA's p log p rises when p falls below 1/e.
             assert (after.logp.sum() < before.logp.sum()).item()
         else:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.objectives.toy import Toy, random_toy, stats_of_probabilities
 from torch import Tensor
 
-from unbelief.objectives import BST, BSTW, CEU, GA, NPO, NPOW, UNDIAL, WGA, SatImp, Term
+from unbelief.objectives import BST, BSTW, CEU, GA, NPO, NPOW, PDU, UNDIAL, WGA, SatImp, Term
 
 LN2 = math.log(2)
 
@@ -153,6 +153,22 @@ def test_undial_of_a_certain_token_is_finite() -> None:
 def test_values_out_of_range_are_refused(make: Callable[[], Term], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_pdu_by_hand() -> None:
+    # z = ln (4, 1, ½) up to a constant: max 2 ln 2, mean (2 - 1)/3 ln 2 = ln 2 / 3, so the margin
+    # is 5/3 ln 2, whatever the answer; dL/dz = 2 · margin · (e_0 - 1/3).
+    pi = [8 / 11, 2 / 11, 1 / 11]
+    value, slope = one(PDU(), pi, 2)
+    margin = 5 / 3 * LN2
+    assert value == pytest.approx(margin**2)
+    assert slope == pytest.approx([4 / 3 * margin, -2 / 3 * margin, -2 / 3 * margin])
+
+
+def test_pdu_has_its_minimum_at_the_uniform_distribution() -> None:
+    value, slope = one(PDU(), [0.25] * 4, 1)
+    assert value == pytest.approx(0, abs=1e-12)
+    assert slope == pytest.approx([0] * 4, abs=1e-9)
 
 
 def test_ga_is_what_all_weights_start_from() -> None:

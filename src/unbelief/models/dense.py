@@ -62,6 +62,7 @@ def stats_from_logits(
         topk_ids=topk_ids,
         topk_logp=topk_logp,
         topk_mass=mass,
+        mean_logp=logp.mean(dim=1) if needs.mean_logp else None,
         ref_topk_logp=tokens.ref_topk_logp,
         ref_logp=tokens.ref_logp,
         kl=kl,

@@ -24,9 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unbelief.models.direct import grad_of, takes_direct_gradients
-from unbelief.models.kernel import (
-    ChunkKernel,
+from unbelief.models.chunk import (
     HeadWeights,
     LogitMap,
     Raw,
@@ -35,6 +33,8 @@ from unbelief.models.kernel import (
     cut,
     stats_of,
 )
+from unbelief.models.direct import grad_of, takes_direct_gradients
+from unbelief.models.kernel import ChunkKernel
 from unbelief.models.stats import AnswerStats, Needs
 
 __all__ = [

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from unbelief.models.kernel import LogitMap
+from unbelief.models.chunk import LogitMap
 
 
 def causal_lm(model: nn.Module) -> nn.Module:

@@ -6,94 +6,13 @@ What the formulas are, and why they suffice, is told in `unbelief.models.head`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from unbelief.models.stats import AnswerStats, Needs
-
-
-@dataclass(frozen=True, slots=True)
-class LogitMap:
-    """What a model does to `W h + b` before the softmax.
-
-    Attributes:
-        scale: Multiplier (Granite divides by `logits_scaling`, Cohere multiplies by `logit_scale`).
-        softcap: c in c·tanh(z / c) (Gemma), or None.
-    """
-
-    scale: float = 1.0
-    softcap: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class HeadWeights:
-    """Output embedding (V, d), optional bias (V,) and the map applied to their result."""
-
-    weight: Tensor
-    bias: Tensor | None = None
-    map: LogitMap = LogitMap()
-
-
-@dataclass(frozen=True, slots=True)
-class TokenInputs:
-    """Per-token inputs of the head that are not hidden states. T tokens of A answers.
-
-    Attributes:
-        target: (T,) ids of the scored tokens.
-        segment: (T,) answer of each token, contiguous and not decreasing.
-        n_answers: A.
-        weight: (T,) token weights.
-        temperature: Logits are divided by this before the softmax.
-        ref_logp: (T,) log-probabilities under the original model.
-        ref_topk_ids: (T, k) the original model's beliefs.
-        ref_topk_logp: (T, k) their log-probabilities under the original model.
-    """
-
-    target: Tensor
-    segment: Tensor
-    n_answers: int
-    weight: Tensor
-    temperature: float = 1.0
-    ref_logp: Tensor | None = None
-    ref_topk_ids: Tensor | None = None
-    ref_topk_logp: Tensor | None = None
-
-    def slice(self, start: int, stop: int, first: int, last: int) -> TokenInputs:
-        """Tokens start..stop, which are the answers first..last (exclusive)."""
-
-        def cut(t: Tensor | None) -> Tensor | None:
-            return None if t is None else t[start:stop]
-
-        return TokenInputs(
-            self.target[start:stop],
-            self.segment[start:stop] - first,
-            last - first,
-            self.weight[start:stop],
-            self.temperature,
-            cut(self.ref_logp),
-            cut(self.ref_topk_ids),
-            cut(self.ref_topk_logp),
-        )
-
-
-@dataclass(slots=True)
-class Raw:
-    """Leaves of the small graph an objective is differentiated through. T tokens."""
-
-    z_target: Tensor
-    lse: Tensor
-    z_top: Tensor | None
-    kl: Tensor | None
-    top_ids: Tensor | None
-    hit: Tensor
-    square_mass: Tensor | None
-
-    def leaves(self) -> list[Tensor]:
-        """The tensors to differentiate by, in a fixed order."""
-        return [t for t in (self.z_target, self.lse, self.z_top, self.kl) if t is not None]
+from unbelief.models.chunk import HeadWeights, Raw, TokenInputs
+from unbelief.models.stats import Needs
 
 
 class ChunkKernel:
@@ -125,6 +44,7 @@ class ChunkKernel:
         top_ids, z_top = self._beliefs(z, tokens)
         z_target = z.gather(1, tokens.target[:, None]).squeeze(1)
         z_max, argmax = z.max(dim=1)
+        z_mean = z.mean(dim=1) if self.needs.mean_logp else None
         log_ratio = self._log_ratio(z, ref_hidden, tokens.temperature)
         if self.head.map.softcap is not None:
             self._keep("capped", z)
@@ -133,7 +53,7 @@ class ChunkKernel:
         lse = z_max - z.gather(1, argmax[:, None]).squeeze(1).log()
         square = torch.linalg.vector_norm(z, dim=1).square() if self.needs.diagnostics else None
         kl = None if log_ratio is None else self._divergence(z, log_ratio, lse)
-        return Raw(z_target, lse, z_top, kl, top_ids, argmax == tokens.target, square)
+        return Raw(z_target, lse, z_top, z_mean, kl, top_ids, argmax == tokens.target, square)
 
     def moments(self, rows: int) -> tuple[Tensor, Tensor]:
         """Entropy and variance of ln π under π, each (rows,), of the chunk just computed.
@@ -157,7 +77,7 @@ class ChunkKernel:
 
     def backward(self, tokens: TokenInputs, raw: Raw, grads: Sequence[Tensor | None]) -> Tensor:
         """dL/d(W h + b) of the chunk just computed, formed in the buffer of π."""
-        by_name = dict(zip(self._leaf_names(raw), grads, strict=True))
+        by_name = dict(zip(raw.named_leaves(), grads, strict=True))
         pi = self._buffers["z"][: len(tokens.target)]
         g_lse, g_kl = by_name["lse"], by_name.get("kl")
         dz_kl = None if g_kl is None else self._divergence_grad(pi, raw, g_kl)
@@ -166,6 +86,9 @@ class ChunkKernel:
             pi.scatter_add_(1, tokens.target[:, None], by_name["z_target"][:, None])
         if raw.top_ids is not None and by_name["z_top"] is not None:
             pi.scatter_add_(1, raw.top_ids, by_name["z_top"])
+        g_mean = by_name.get("z_mean")
+        if g_mean is not None:
+            pi.add_(g_mean[:, None], alpha=1 / pi.shape[1])
         if dz_kl is not None:
             pi.add_(dz_kl)
         scale = self.head.map.scale / tokens.temperature
@@ -188,10 +111,6 @@ class ChunkKernel:
             total.add_(product(dz.to(self.dtype).t(), hidden, out_dtype=torch.float32))
         else:
             total.addmm_(dz.t(), hidden.float())
-
-    def _leaf_names(self, raw: Raw) -> list[str]:
-        named = {"z_target": raw.z_target, "lse": raw.lse, "z_top": raw.z_top, "kl": raw.kl}
-        return [name for name, tensor in named.items() if tensor is not None]
 
     def _buffer(self, name: str, rows: int, device: torch.device) -> Tensor:
         have = self._buffers.get(name)
@@ -255,46 +174,3 @@ class ChunkKernel:
         assert raw.kl is not None
         log_ratio = self._buffers["ref"][: len(pi)]
         return log_ratio.sub_(raw.kl[:, None]).mul_(pi).mul_(g_kl[:, None])
-
-
-def stats_of(raw: Raw, tokens: TokenInputs) -> AnswerStats:
-    """Statistics an objective sees, as functions of the chunk's leaves."""
-    mass = None
-    topk_logp = None if raw.z_top is None else raw.z_top - raw.lse[:, None]
-    if topk_logp is not None:
-        chooser = topk_logp if tokens.ref_topk_logp is None else tokens.ref_topk_logp
-        mass = chooser.detach().exp().sum(dim=1)
-    return AnswerStats(
-        logp=raw.z_target - raw.lse,
-        segment=tokens.segment,
-        weight=tokens.weight,
-        n_answers=tokens.n_answers,
-        hit=raw.hit,
-        topk_ids=raw.top_ids,
-        topk_logp=topk_logp,
-        topk_mass=mass,
-        ref_topk_logp=tokens.ref_topk_logp,
-        ref_logp=tokens.ref_logp,
-        kl=raw.kl,
-        square_mass=raw.square_mass,
-    )
-
-
-def concatenate(raws: Sequence[Raw]) -> Raw:
-    """Pieces of one answer, one after the other."""
-
-    def cat(name: str) -> Any:
-        parts = [getattr(raw, name) for raw in raws]
-        return None if parts[0] is None else torch.cat(parts)
-
-    return Raw(*(cat(name) for name in Raw.__slots__))
-
-
-def cut(raw: Raw, start: int, stop: int) -> Raw:
-    """Tokens start..stop."""
-
-    def part(name: str) -> Any:
-        value = getattr(raw, name)
-        return None if value is None else value[start:stop]
-
-    return Raw(*(part(name) for name in Raw.__slots__))

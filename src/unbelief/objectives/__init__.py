@@ -11,6 +11,7 @@ from unbelief.objectives.forget.flat import FLAT
 from unbelief.objectives.forget.ga import GA
 from unbelief.objectives.forget.npo import NPO
 from unbelief.objectives.forget.npow import NPOW
+from unbelief.objectives.forget.pdu import PDU
 from unbelief.objectives.forget.po import PO
 from unbelief.objectives.forget.rmu import RMU
 from unbelief.objectives.forget.satimp import SatImp
@@ -37,6 +38,7 @@ __all__ = [
     "NLL",
     "NPO",
     "NPOW",
+    "PDU",
     "PO",
     "RMU",
     "TNPO",
