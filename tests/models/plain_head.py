@@ -132,6 +132,7 @@ def plain_stats(case: Case, needs: Needs) -> AnswerStats:
         ref_topk_logp=tokens.ref_topk_logp,
         ref_logp=tokens.ref_logp,
         kl=kl,
+        log_others=torch.log1p(-logp[rows, tokens.target].exp()) if needs.log_others else None,
         mean_logp=logp.sum(-1) / logp.shape[-1] if needs.mean_logp else None,
         square_mass=(logp.detach().exp() ** 2).sum(-1) if needs.diagnostics else None,
         entropy=-mean_logp(logp).detach(),

@@ -61,6 +61,11 @@ def margin_loss(s: AnswerStats) -> Tensor:
     return s.sum_per_answer((s.topk_logp[:, 0] - s.mean_logp).square()).sum()
 
 
+def others_loss(s: AnswerStats) -> Tensor:
+    assert s.log_others is not None
+    return s.sum_per_answer(s.log_others.square() + s.logp).sum()
+
+
 def mixed_loss(s: AnswerStats) -> Tensor:
     return logp_loss(s) + beliefs_loss(s) + kl_loss(s) + margin_loss(s)
 
@@ -73,6 +78,7 @@ LOSSES: dict[str, tuple[Needs, Callable[[AnswerStats], Tensor]]] = {
     "reference beliefs": (Needs(top_k=5, beliefs_from="reference"), reference_beliefs_loss),
     "kl forward": (Needs(kl="forward"), kl_loss),
     "kl reverse": (Needs(kl="reverse"), kl_loss),
+    "others": (Needs(log_others=True), others_loss),
     "margin": (Needs(top_k=1, mean_logp=True), margin_loss),
     "mixed": (Needs(top_k=7, kl="reverse", mean_logp=True, diagnostics=True), mixed_loss),
 }

@@ -84,6 +84,7 @@ class Raw:
     lse: Tensor
     z_top: Tensor | None
     z_mean: Tensor | None
+    lse_others: Tensor | None
     kl: Tensor | None
     top_ids: Tensor | None
     hit: Tensor
@@ -95,7 +96,7 @@ class Raw:
 
     def named_leaves(self) -> dict[str, Tensor]:
         """The same by name."""
-        names = ("z_target", "lse", "z_top", "z_mean", "kl")
+        names = ("z_target", "lse", "z_top", "z_mean", "lse_others", "kl")
         return {name: t for name in names if (t := getattr(self, name)) is not None}
 
 
@@ -115,6 +116,7 @@ def stats_of(raw: Raw, tokens: TokenInputs) -> AnswerStats:
         topk_ids=raw.top_ids,
         topk_logp=topk_logp,
         topk_mass=mass,
+        log_others=None if raw.lse_others is None else raw.lse_others - raw.lse,
         mean_logp=None if raw.z_mean is None else raw.z_mean - raw.lse,
         ref_topk_logp=tokens.ref_topk_logp,
         ref_logp=tokens.ref_logp,

@@ -62,6 +62,7 @@ def stats_from_logits(
         topk_ids=topk_ids,
         topk_logp=topk_logp,
         topk_mass=mass,
+        log_others=_log_others(logp, tokens.target) if needs.log_others else None,
         mean_logp=logp.mean(dim=1) if needs.mean_logp else None,
         ref_topk_logp=tokens.ref_topk_logp,
         ref_logp=tokens.ref_logp,
@@ -70,6 +71,11 @@ def stats_from_logits(
         entropy=torch.special.entr(pi).sum(dim=1) if moments else None,
         variance=_variance(pi, logp.detach()) if moments else None,
     )
+
+
+def _log_others(logp: Tensor, target: Tensor) -> Tensor:
+    """Log Σ_{v≠y} π(v), (T,)."""
+    return logp.scatter(1, target[:, None], float("-inf")).logsumexp(dim=1)
 
 
 def _variance(pi: Tensor, logp: Tensor) -> Tensor:

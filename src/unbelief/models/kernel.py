@@ -52,8 +52,10 @@ class ChunkKernel:
         # log Σ exp z = z_max - log π_max, and π_max >= 1/V never underflows.
         lse = z_max - z.gather(1, argmax[:, None]).squeeze(1).log()
         square = torch.linalg.vector_norm(z, dim=1).square() if self.needs.diagnostics else None
+        lse_others = self._others(z, tokens.target, lse) if self.needs.log_others else None
         kl = None if log_ratio is None else self._divergence(z, log_ratio, lse)
-        return Raw(z_target, lse, z_top, z_mean, kl, top_ids, argmax == tokens.target, square)
+        hit = argmax == tokens.target
+        return Raw(z_target, lse, z_top, z_mean, lse_others, kl, top_ids, hit, square)
 
     def moments(self, rows: int) -> tuple[Tensor, Tensor]:
         """Entropy and variance of ln π under π, each (rows,), of the chunk just computed.
@@ -81,9 +83,18 @@ class ChunkKernel:
         pi = self._buffers["z"][: len(tokens.target)]
         g_lse, g_kl = by_name["lse"], by_name.get("kl")
         dz_kl = None if g_kl is None else self._divergence_grad(pi, raw, g_kl)
-        pi.mul_(torch.zeros_like(raw.lse)[:, None] if g_lse is None else g_lse[:, None])
+        factor = torch.zeros_like(raw.lse) if g_lse is None else g_lse
+        g_others, at = by_name.get("lse_others"), tokens.target[:, None]
+        if g_others is None:
+            pi.mul_(factor[:, None])
+        else:
+            # The others' own distribution is π without the target, renormalised.
+            assert raw.lse_others is not None
+            own = pi.gather(1, at) * factor[:, None]
+            pi.mul_((factor + g_others * (raw.lse - raw.lse_others).exp())[:, None])
+            pi.scatter_(1, at, own)
         if by_name["z_target"] is not None:
-            pi.scatter_add_(1, tokens.target[:, None], by_name["z_target"][:, None])
+            pi.scatter_add_(1, at, by_name["z_target"][:, None])
         if raw.top_ids is not None and by_name["z_top"] is not None:
             pi.scatter_add_(1, raw.top_ids, by_name["z_top"])
         g_mean = by_name.get("z_mean")
@@ -98,6 +109,14 @@ class ChunkKernel:
             )
             pi.mul_(capped.square_().neg_().add_(1.0))  # d/dz c·tanh(z/c) = 1 - tanh²
         return pi if scale == 1.0 else pi.mul_(scale)
+
+    def _others(self, pi: Tensor, target: Tensor, lse: Tensor) -> Tensor:
+        """Log-sum-exp of all logits but the target's, from π: no 1 - π, which would cancel."""
+        at = target[:, None]
+        own = pi.gather(1, at)
+        total = pi.scatter_(1, at, 0.0).sum(dim=1)
+        pi.scatter_(1, at, own)
+        return lse + total.clamp_min(torch.finfo(pi.dtype).tiny).log()
 
     def grad_hidden(self, dz: Tensor) -> Tensor:
         """dL/dh = dL/dz · W."""

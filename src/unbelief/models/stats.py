@@ -21,6 +21,7 @@ class Needs:
             is KL(π ‖ π_o).
         hidden_layer: Index of the decoder layer whose output is wanted at scored positions.
         reference_hidden: The same layer's output of the original model.
+        log_others: log(1 - π(y)) of the target, exact also where π(y) is nearly 1.
         mean_logp: Mean over the vocabulary of log π, which says how peaked π is.
         diagnostics: Σ_v π(v)² per token, from which norms of residuals follow.
     """
@@ -31,6 +32,7 @@ class Needs:
     kl: Literal["forward", "reverse"] | None = None
     hidden_layer: int | None = None
     reference_hidden: bool = False
+    log_others: bool = False
     mean_logp: bool = False
     diagnostics: bool = False
 
@@ -62,6 +64,7 @@ class AnswerStats:
         ref_logp: (T,) log π_o(y_i | x, y_<i).
         kl: (T,) divergence to the original model, nats, differentiable.
         square_mass: (T,) Σ_v π(v)².
+        log_others: (T,) log Σ_{v≠y} π(v), nats, differentiable.
         mean_logp: (T,) (1/V) Σ_v log π(v), nats, differentiable.
         hidden: (T, d) output of the wanted layer at the scored tokens, differentiable.
         ref_hidden: (T, d) the same of the original model.
@@ -83,6 +86,7 @@ class AnswerStats:
     ref_logp: Tensor | None = None
     kl: Tensor | None = None
     square_mass: Tensor | None = None
+    log_others: Tensor | None = None
     mean_logp: Tensor | None = None
     hidden: Tensor | None = None
     ref_hidden: Tensor | None = None

@@ -3,14 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from unbelief.models.stats import AnswerStats
-from unbelief.objectives.base import ForgetTerm, Level
-
-# Log-probabilities near 0 are known to about this much, so 1 - π cannot be told from it either.
-_RESOLUTION = 1e-6
+from unbelief.models.stats import AnswerStats, Needs
+from unbelief.objectives.base import ForgetTerm, Level, Preset
 
 
 @dataclass(frozen=True)
@@ -25,11 +21,10 @@ class CEU(ForgetTerm):
 
     .. math:: L = -\log\big(1 - \pi(y^i)\big)
 
-    which is what is computed: the same steps (unlikelihood training), from the target's
-    log-probability alone, and a value that falls to 0 as the token is forgotten. Where 1 - π is not
-    above 1e-6, what single precision can tell, the gradient is damped. One value (nats) per token.
-    The released code leaves out the first answer token and has no retain term; here all tokens
-    count, and `retain=none` leaves the retain term out.
+    which is what is computed: the same steps (unlikelihood training) without t, and a value that
+    falls to 0 as the token is forgotten. The log-sum-exp of the other tokens keeps it exact where π
+    is nearly 1. One value (nats) per token. The released code leaves out the first answer token;
+    here all count. Like it, the method has no retain term; `retain=nll` adds one.
     """
 
     name: ClassVar[str] = "ce-u"
@@ -38,7 +33,18 @@ class CEU(ForgetTerm):
         "Yang 2025, CE-U: Cross Entropy Unlearning; Welleck et al. 2020 (unlikelihood)"
     )
 
+    presets: ClassVar[dict[str, Preset]] = {
+        "ce-u": Preset(
+            "cross entropy to the model's own distribution without the answer's token", retain=None
+        )
+    }
+
+    @property
+    def needs(self) -> Needs:
+        """The probability of all other tokens."""
+        return Needs(log_others=True)
+
     def values(self, stats: AnswerStats) -> Tensor:
         """(T,) -log(1 - π(y^i))."""
-        logp = stats.logp - stats.logp.detach().clamp_min(0)  # rounding can bring it above 0
-        return -(_RESOLUTION - torch.expm1(logp)).log()
+        assert stats.log_others is not None
+        return -stats.log_others

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unbelief.models.stats import AnswerStats, Needs
-from unbelief.objectives.base import ForgetTerm, Level
+from unbelief.objectives.base import ForgetTerm, Level, Preset
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class UNDIAL(ForgetTerm):
     which needs no tensor over the vocabulary. One value (nats) per token.
 
     Attributes:
-        strength: β, 10 in the authors' and OpenUnlearning's TOFU setting (which uses learning rate
-            1e-4 and no retain term: `retain=none`).
+        strength: β, 10 in OpenUnlearning's TOFU setting, with learning rate 1e-4 and, as here, no
+            retain term (α = 0); `retain=nll` adds one.
     """
 
     strength: float = 10.0
@@ -39,6 +39,10 @@ class UNDIAL(ForgetTerm):
     source: ClassVar[str] = (
         "Dong et al. 2024, UNDIAL: Self-Distillation with Adjusted Logits, Eq. 2-3"
     )
+
+    presets: ClassVar[dict[str, Preset]] = {
+        "undial": Preset("the original's distribution, answer lowered, as teacher", retain=None)
+    }
 
     def __post_init__(self) -> None:
         if not 0 < self.strength < math.inf:
