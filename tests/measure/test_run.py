@@ -48,7 +48,7 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def small_parts(set_: Callable[[Any, str, int], Any]) -> None:
     set_(parts_module, "_FORWARDS", 2)
     set_(parts_module, "_GRADIENTS", 2)
-    set_(sys.modules["unbelief.measure.texts"], "_MOST_PROMPTS", 4)
+    set_(sys.modules["unbelief.measure.texts"], "_MOST_PROMPTS", {"cpu": 4})
 
 
 def tables(folder: Path) -> Mapping[str, bytes]:

@@ -15,8 +15,10 @@ from unbelief.models.runner import AnswerModel
 if TYPE_CHECKING:
     from unbelief.tokens.encode import Encoder
 
-# Prompts of one batch at most, so that there are batches for several processes.
-_MOST_PROMPTS = 256
+# Prompts of one batch at most: enough batches for several processes, and on a CPU a cache of keys
+# and values that stays small; more would gain no time there.
+_MOST_PROMPTS = {"cpu": 64}
+_MOST_PROMPTS_DEVICE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,8 @@ def prompts_at_once(model: AnswerModel, need: TextNeed, asks: Sequence[Ask]) -> 
     """Prompts whose answers are decoded together: what fits into the memory at hand."""
     prompts = [a.prompt_ids for a in asks]
     rows = resolve_batch_size(model.inner, prompts, need.decoding)
-    return max(1, min(rows // max(need.samples, need.decoding.num_beams), _MOST_PROMPTS))
+    most = _MOST_PROMPTS.get(model.device.type, _MOST_PROMPTS_DEVICE)
+    return max(1, min(rows // max(need.samples, need.decoding.num_beams), most))
 
 
 def text_batches(asks: Sequence[Ask], prompts: int) -> list[tuple[Ask, ...]]:
