@@ -22,8 +22,8 @@ class AkgRequest:
         forget: Records with prompts.
         objective: What one step minimises; its retain term is left out.
         record: Id of the record the step is on; None takes the first.
-        learning_rates: η of the true steps; None takes five, the largest of which changes the
-            target's log-probability by about 0.3 nats.
+        learning_rates: η of the true steps; None takes five, the largest of which changes no
+            watched answer's log-probability by more than about 0.3 nats.
         candidates: Beams whose bands are watched; 0 for none.
         per_band: Candidates watched of each band.
         others: Targets of other records that are watched.

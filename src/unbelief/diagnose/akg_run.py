@@ -35,7 +35,7 @@ from unbelief.types import Record
 SCHEMA = "unbelief.akg"
 VERSION = 1
 _RATES = 5
-_LARGEST_CHANGE = 0.3  # nats by which the largest rate should change the target
+_LARGEST_CHANGE = 0.3  # nats by which the largest rate should change what changes most
 _STEP = 10**-0.5
 
 
@@ -173,7 +173,7 @@ def _document(
 ) -> dict[str, Any]:
     rows = [w.row for w in watched]
     prediction = predict(update, rows)
-    rates = request.learning_rates or _rates(float(prediction.slope[0]))
+    rates = request.learning_rates or _rates(float(np.abs(prediction.slope).max()))
     changes = actual(update, rows, rates)
     errors = changes - np.outer(rates, prediction.slope)
     size = np.sqrt((errors**2).mean(axis=1)).tolist()
@@ -234,7 +234,7 @@ def _observed(
 
 def _rates(slope: float) -> tuple[float, ...]:
     """Rates for which second-order terms are small, but far above rounding."""
-    largest = _LARGEST_CHANGE / max(abs(slope), 1e-12)
+    largest = _LARGEST_CHANGE / max(slope, 1e-12)
     return tuple(largest * _STEP**k for k in range(_RATES))
 
 

@@ -26,7 +26,9 @@ _HEAD = "head.json"
 def working_folder(
     destination: Path, settings: Mapping[str, Any], responses: Sequence[Response], restart: bool
 ) -> Iterator[Path]:
-    """Hold the folder against other runs; it stays only if work was begun in it.
+    """Hold the folder against other runs.
+
+    It stays if work was begun in it; one that was made here goes when the request is wrong.
 
     Args:
         destination: Where the result will be.
@@ -39,6 +41,7 @@ def working_folder(
         Interrupted: Ctrl-C while the block ran.
     """
     folder = destination.with_name(destination.name + ".partial")
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (folder / "lock").open("w") as lock:
         try:
@@ -55,6 +58,10 @@ def working_folder(
             yield folder
         except KeyboardInterrupt:
             raise Interrupted("stopped", remedy="the same command resumes") from None
+        except RequestError:
+            if is_new:
+                shutil.rmtree(folder)
+            raise
         finally:
             if folder.exists() and not (folder / CANDIDATES).exists():
                 shutil.rmtree(folder)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from torch.distributed.fsdp import FSDPModule
 from tqdm import tqdm
 from transformers import TrainerCallback
 
@@ -59,10 +60,13 @@ class Hooks(TrainerCallback):
         self._hooks, self._model = hooks, model
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Call the hooks that are due."""
-        for hook in self._hooks:
-            if state.global_step % hook.every == 0:
-                hook(state.global_step, self._model)
+        """Call the hooks that are due; on a sharded model all processes must do the same."""
+        due = [hook for hook in self._hooks if state.global_step % hook.every == 0]
+        for hook in due:
+            hook(state.global_step, self._model)
+        root = self._model.model
+        if due and isinstance(root, FSDPModule):
+            root.reshard()  # after a forward without backward it would stay whole
 
 
 class ProgressBar(TrainerCallback):
