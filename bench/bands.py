@@ -39,6 +39,7 @@ from unbelief.diagnose import ProposeOptions, SqueezeMeter, propose_candidates
 from unbelief.diagnose.agreement import pooled_ratio, rank_correlation, share
 from unbelief.diagnose.bands import BANDS
 from unbelief.diagnose.candidates import CandidateSet, normalised
+from unbelief.diagnose.document import FORMS
 from unbelief.diagnose.index import squeeze_index
 from unbelief.diagnose.points import Point
 from unbelief.diagnose.series import Series, series_of
@@ -221,11 +222,11 @@ def agreement(runs: Sequence[Run]) -> dict[str, Estimate]:
         np.concatenate([_at(run.other, h) > 0 for run, h in zip(runs, halves, strict=True)]), people
     )
     exact_index = np.concatenate([squeeze_index(run.target, run.other) for run in runs])
-    for part in ("whole", "own"):
-        shown_index = np.concatenate(
-            [squeeze_index(run.series.target, run.series.high(part)) for run in runs]
-        )
-        out[f"index, {part}"] = rank_correlation(shown_index, exact_index, people)
+    for form in FORMS:
+        shown_index = np.concatenate([squeeze_index(*run.series.pair(form)) for run in runs])
+        out[f"index, {form}"] = rank_correlation(shown_index, exact_index, people)
+    shown_index = np.concatenate([squeeze_index(*r.series.pair("probability")) for r in runs])
+    out["index in probability / exact"] = pooled_ratio(shown_index, exact_index, people)
     return out
 
 

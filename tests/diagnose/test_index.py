@@ -127,6 +127,14 @@ def test_own_parts_have_an_index_of_their_own() -> None:
     assert (index_of(made).index.value, index_of(made, "own").index.value) == (0.0, 2.0)
 
 
+def test_in_probability() -> None:
+    # the target loses 0.4 and the band gains 0.3: 0.3 changed hands
+    masses = {b: np.array([[0.1, 0.4]]) for b in ("high", "mid", "low")}
+    made = series([[0, -2]], [[0, -1]], target_mass=np.array([[0.6, 0.2]]), band_masses=masses)
+    found = index_of(made, "probability").index
+    assert (found.value, found.unit) == (pytest.approx(0.3), "probability")
+
+
 def test_nothing_scored() -> None:
     nan = float("nan")
     found = index_of(series([[0, -1]], [[nan, nan]]))

@@ -43,7 +43,7 @@ def test_document_is_json_and_holds_the_numbers() -> None:
     assert [p["gap"]["value"] for p in points] == [0, 1.75, 2]
     assert [p["index"] for p in made["prompts"]] == [1.0, 0.5]
     assert [e["value"] for e in made["curves"]["target"]] == [-1, -2, -5]
-    assert made["unscored"] == {}
+    assert made["index"]["unscored"] == {}
 
 
 def test_words() -> None:
@@ -65,7 +65,7 @@ def test_a_page_without_any_score_says_so() -> None:
     made = document(bands=empty, own=empty, shared={b: float("nan") for b in empty})
     assert headline(made) == "No prompt could be scored"
     assert "nothing could be scored" in own_line(made)
-    assert made["unscored"] == {"no candidate besides the answer itself": 2}
+    assert made["index"]["unscored"] == {"no candidate besides the answer itself": 2}
     assert "No prompt could be scored" in build_squeeze_report(made)
 
 

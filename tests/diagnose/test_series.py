@@ -66,7 +66,8 @@ def test_curves_by_hand() -> None:
     # own parts: half of the sum on one token; f0's second in low has none
     np.testing.assert_allclose(series.own["high"], [[-2, -1.5], [-0.5, -0.5], [nan, nan]])
     np.testing.assert_allclose(series.own["low"][0], [-3, -3])
-    assert series.high("own") is series.own["high"]
+    assert series.pair("own")[1] is series.own["high"]
+    assert series.pair("probability") == (series.target_mass, series.band_masses["high"])
     # 1 of 2 and 0 of 1 tokens shared in high; 2 of 3 and 8 of 8 in low
     assert series.shared["high"] == 0.25
     assert series.shared["low"] == pytest.approx((2 / 3 + 1) / 2)

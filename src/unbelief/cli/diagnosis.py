@@ -210,7 +210,7 @@ def _print_squeeze(document: dict[str, Any], output: Path, as_json: bool) -> Non
     from unbelief.report.squeeze import headline, own_line, squeeze_points_table
 
     if as_json:
-        wanted = ("kind", "points", "index", "own_index", "candidates", "unscored")
+        wanted = ("kind", "points", "index", "own_index", "probability_index", "candidates")
         print(json.dumps({"output": str(output), **{name: document[name] for name in wanted}}))
         return
     table = squeeze_points_table(document).to_text()

@@ -12,11 +12,16 @@ import numpy as np
 from unbelief.diagnose.bands import BANDS
 from unbelief.diagnose.candidates import CandidateSet
 from unbelief.diagnose.index import UNIT, Resampled, SqueezeIndex, index_of
-from unbelief.diagnose.series import Series
+from unbelief.diagnose.series import Form, Series
 from unbelief.types import Estimate
 
 SCHEMA = "unbelief.squeeze"
 VERSION = 1
+FORMS: dict[Form, str] = {
+    "whole": "index",
+    "own": "own_index",
+    "probability": "probability_index",
+}
 Kind = Literal["run", "models"]
 """Whether the points are moments of one run, or models that were named."""
 
@@ -40,7 +45,7 @@ def squeeze_document(
         weights: Digest of each point's weights, where known.
         seconds: Wall time by kind of work.
     """
-    whole, own = index_of(series), index_of(series, "own")
+    found = {form: index_of(series, form) for form in FORMS}
     meta = candidates.meta
     per_prompt = [len(candidates.of(name)) for name in meta.record_ids]
     document = {
@@ -70,11 +75,8 @@ def squeeze_document(
             )
         ],
         "curves": _curves(series),
-        "index": _index(series, whole),
-        "own_index": _index(series, own),
-        "prompts": _prompts(series, whole, own),
-        "unscored": series.unscored(),
-        "own_unscored": series.unscored("own"),
+        **{name: _index(series, form, found[form]) for form, name in FORMS.items()},
+        "prompts": _prompts(series, found),
     }
     rounded: dict[str, Any] = plain(document)
     return rounded
@@ -104,8 +106,9 @@ def _curves(series: Series) -> dict[str, list[dict[str, Any]]]:
     return out
 
 
-def _index(series: Series, found: SqueezeIndex) -> dict[str, Any]:
+def _index(series: Series, form: Form, found: SqueezeIndex) -> dict[str, Any]:
     return {
+        "unscored": series.unscored(form),
         "index": _number(found.index),
         "at": {"step": series.steps[found.at], "label": series.labels[found.at]},
         "mean_of_prompts": _number(found.mean_of_prompts),
@@ -122,13 +125,12 @@ def _index(series: Series, found: SqueezeIndex) -> dict[str, Any]:
     }
 
 
-def _prompts(series: Series, whole: SqueezeIndex, own: SqueezeIndex) -> list[dict[str, Any]]:
+def _prompts(series: Series, found: Mapping[Form, SqueezeIndex]) -> list[dict[str, Any]]:
     return [
         {
             "id": name,
             "group": series.groups[i],
-            "index": whole.prompts[i],
-            "own_index": own.prompts[i],
+            **{name: found[form].prompts[i] for form, name in FORMS.items()},
             "target": series.target[i].tolist(),
             "high": series.bands["high"][i].tolist(),
             "high_own": series.own["high"][i].tolist(),

@@ -16,10 +16,13 @@ nothing. At a single point the signed values are given too: rise, fall, squeeze,
 
 by how much the high band drew nearer to the target or passed it, whichever way both moved.
 
-H is given in two forms. `whole` takes all tokens of a candidate, as the paper does. Candidates of a
-model that knows the target by heart begin as the target does, and then most of what `whole` shows
-is the target's own fall. `own` takes a candidate's tokens from the first on in which it differs
-from the target, given what they share: did the model turn to it where the two part?
+There are three forms of it. `whole` takes all tokens of a candidate, as the paper does. Candidates
+of a model that knows the target by heart begin as the target does, and then most of what `whole`
+shows is the target's own fall. `own` takes a candidate's tokens from the first on in which it
+differs from the target, given what they share: did the model turn to it where the two part?
+`probability` takes T = π(target | x) and H = Σ π(y | x) over the high band: how much probability
+changed hands. Where every phrasing is known it is the form that tells the truth (docs/diagnose.md);
+for long answers all probabilities are next to nothing, and so is it.
 
 A maximum over noisy points leans upwards. So the index of a set is that of the mean curves, not
 the mean of the prompts' indices (which is given beside it), and each resample of the interval
@@ -33,7 +36,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unbelief.diagnose.series import Part, Series
+from unbelief.diagnose.series import Form, Series
 from unbelief.scores.resampling import cluster_index, cluster_weights, percentiles
 from unbelief.types import Estimate, Score
 
@@ -140,36 +143,39 @@ class SqueezeIndex:
     share: Estimate
 
 
-def index_of(series: Series, part: Part = "whole", seed: int = 0) -> SqueezeIndex:
+def index_of(series: Series, form: Form = "whole", seed: int = 0) -> SqueezeIndex:
     """The squeeze index of a series with its interval over clusters of prompts.
 
     Args:
         series: The curves.
-        part: Which tokens of the candidates count.
+        form: How the high band is looked at.
         seed: Of the resampling.
     """
     resampled = Resampled.over(series.record_ids, series.groups, seed)
-    scored, band = series.scored(part), series.high(part)
+    scored, (own_target, own_high) = series.scored(form), series.pair(form)
+    unit = "probability" if form == "probability" else UNIT
     n, lost = int(scored.sum()), int((~scored).sum())
-    target = resampled.means(np.where(scored[:, None], series.target, np.nan))
-    high = resampled.means(np.where(scored[:, None], band, np.nan))
+    target = resampled.means(np.where(scored[:, None], own_target, np.nan))
+    high = resampled.means(np.where(scored[:, None], own_high, np.nan))
     rise, fall = high - high[:, :1], target[:, :1] - target
     both = squeeze(target, high)
     own = np.full(len(scored), np.nan)
-    own[scored] = squeeze_index(series.target[scored], band[scored])
+    own[scored] = squeeze_index(own_target[scored], own_high[scored])
 
     def per_point(values: np.ndarray) -> tuple[Estimate, ...]:
-        return tuple(resampled.estimate(values[:, t], n, lost) for t in range(values.shape[1]))
+        return tuple(
+            resampled.estimate(values[:, t], n, lost, unit) for t in range(values.shape[1])
+        )
 
     positive = np.where(scored, (own > 0).astype(float), np.nan)
     return SqueezeIndex(
-        index=resampled.estimate(both.max(axis=1), n, lost),
+        index=resampled.estimate(both.max(axis=1), n, lost, unit),
         at=int(np.nanargmax(both[0])) if n else 0,
         rise=per_point(rise),
         fall=per_point(fall),
         squeeze=per_point(both),
         gap=per_point(rise + fall),
         prompts=own,
-        mean_of_prompts=resampled.estimate(resampled.means(own[:, None])[:, 0], n, lost),
+        mean_of_prompts=resampled.estimate(resampled.means(own[:, None])[:, 0], n, lost, unit),
         share=resampled.estimate(resampled.means(positive[:, None])[:, 0], n, lost, "share"),
     )

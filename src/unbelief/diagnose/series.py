@@ -13,8 +13,9 @@ from unbelief.diagnose.bands import BANDS, Band
 from unbelief.diagnose.candidates import CandidateSet
 from unbelief.diagnose.points import Point, check_steps
 
-Part = Literal["whole", "own"]
-"""Which tokens of a candidate count: all, or those from where it leaves the target."""
+Form = Literal["whole", "own", "probability"]
+"""How the high band is looked at: mean log-probability of whole candidates, or of their tokens from
+where they leave the target, or their summed probability."""
 NO_HIGH = "no candidate besides the answer itself"
 NOT_FINITE = "the model gave non-finite log-probabilities"
 
@@ -59,18 +60,23 @@ class Series:
     belief_mass: np.ndarray
     entropy: np.ndarray
 
-    def high(self, part: Part = "whole") -> np.ndarray:
-        """(P, T) the high band's curves: of whole candidates, or of their own parts."""
-        return self.bands["high"] if part == "whole" else self.own["high"]
+    def pair(self, form: Form = "whole") -> tuple[np.ndarray, np.ndarray]:
+        """(P, T) curves of the target and of the high band, in the same unit."""
+        if form == "probability":
+            return self.target_mass, self.band_masses["high"]
+        return self.target, self.bands["high"] if form == "whole" else self.own["high"]
 
-    def scored(self, part: Part = "whole") -> np.ndarray:
+    def scored(self, form: Form = "whole") -> np.ndarray:
         """(P,) whether target and high band have finite values everywhere."""
-        return np.isfinite(self.target).all(axis=1) & np.isfinite(self.high(part)).all(axis=1)
+        target, high = (np.isfinite(curve).all(axis=1) for curve in self.pair(form))
+        scored: np.ndarray = target & high
+        return scored
 
-    def unscored(self, part: Part = "whole") -> dict[str, int]:
+    def unscored(self, form: Form = "whole") -> dict[str, int]:
         """Why prompts have no index, with counts."""
-        absent = np.isnan(self.high(part)).all(axis=1) & np.isfinite(self.target).all(axis=1)
-        reasons = [NO_HIGH if a else NOT_FINITE for a in absent[~self.scored(part)]]
+        target, high = self.pair(form)
+        absent = np.isnan(high).all(axis=1) & np.isfinite(target).all(axis=1)
+        reasons = [NO_HIGH if a else NOT_FINITE for a in absent[~self.scored(form)]]
         return dict(Counter(reasons))
 
 

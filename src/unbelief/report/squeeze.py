@@ -21,6 +21,7 @@ BANDS = (
 )
 _RESPONSES = ("m3", "m2", "m7", "m6")
 _LONGEST_TICK = 12
+_INDICES = ("index", "own_index", "probability_index")
 
 
 def build_squeeze_report(document: Plain) -> str:
@@ -48,6 +49,7 @@ def build_squeeze_report(document: Plain) -> str:
             "key": [(style, name) for _, _, style, name in (*BANDS, *_response_lines(document))],
             "index": with_interval(index["index"]),
             "own_index": with_interval(document["own_index"]["index"]),
+            "probability_index": with_interval(document["probability_index"]["index"]),
             "share": f"{index['share_of_prompts']['value'] or 0:.0%}",
             "table": squeeze_points_table(document),
             "settings": _settings(document),
@@ -93,14 +95,15 @@ def squeeze_points_table(document: Plain) -> Table:
     rows = []
     for t, about in enumerate(document["points"]):
         levels = [number(curves[name][t]) for name in ("target", "high", "mid", "low")]
-        whole, own = (document[name]["points"][t] for name in ("index", "own_index"))
-        shown = (whole["fall"], whole["rise"], whole["squeeze"], own["rise"], own["squeeze"])
+        whole, own, probability = (document[name]["points"][t] for name in _INDICES)
+        shown = (whole["fall"], whole["rise"], *(x["squeeze"] for x in (whole, own, probability)))
         changes = ["" if not t else with_interval(e, signed=True) for e in shown]
         rows.append((about["label"], *levels, *changes))
     return Table(
-        title="Mean log-probability (nats per token), and changes since the original",
+        title="Mean log-probability (nats per token), changes since the original, and the squeeze: "
+        "of whole candidates, of their own parts (nats per token), of their probability",
         head=("Step" if document["kind"] == "run" else "Model", "Target", "High", "Mid", "Low",
-              "Fall of target", "Rise of high", "Squeeze", "Rise, own part", "Squeeze, own part"),
+              "Fall of target", "Rise of high", "Squeeze", "Own part", "Probability"),
         rows=tuple(rows),
     )  # fmt: skip
 
@@ -225,7 +228,7 @@ def _settings(document: Plain) -> list[tuple[str, str]]:
         "sampling at T = " + ", ".join(f"{t:g}" for t in made["temperatures"])
     )  # fmt: skip
     rank = "log π(y | x)" if made["rank_by"] == "sum" else "log π(y | x) per token"
-    unscored = ", ".join(f"{n} {why}" for why, n in document["unscored"].items()) or "none"
+    unscored = ", ".join(f"{n} {why}" for why, n in document["index"]["unscored"].items()) or "none"
     return [
         ("Candidates", f"{how}, {made['candidates']} per prompt, ranked by {rank}"),
         (
