@@ -31,7 +31,7 @@ def test_squeeze_prints_a_table_or_json(place: Path) -> None:
     said = squeeze("--models", "first=model", "second=model")
     assert said.code == 0, said.err
     lines = said.out.splitlines()
-    assert lines[0].startswith("The likeliest other answers never rose while the target fell.")
+    assert lines[0].startswith("The likeliest other answers did not rise while the target fell.")
     assert [line.split()[0] for line in lines[-5:-2]] == ["original", "first", "second"]
     assert lines[-1] == str(place / "out")
     said = squeeze("--models", "m=model", "--overwrite", "--json")

@@ -55,8 +55,13 @@ def test_words() -> None:
     assert own_line(made).startswith("They begin with 25% of their tokens like the target")
     models = document("models", labels=("original", "ga", "npo"))
     assert headline(models).endswith("or more in ga")
-    flat = document(bands={b: np.array(TARGET, float) for b in ("high", "mid", "low")})
-    assert headline(flat) == "The likeliest other answers never rose while the target fell"
+    same = {b: np.array(TARGET, float) for b in ("high", "mid", "low")}
+    flat = document(bands=same, own=same)
+    assert headline(flat) == "The likeliest other answers did not rise while the target fell"
+    assert own_line(flat).endswith("after that, they did not rise while the target fell")
+    parted = document(bands=same)  # their own parts rise as HIGH does
+    assert headline(parted).startswith("The likeliest other answers rose where they leave")
+    assert own_line(parted).endswith("they rose by 0.75 nats per token or more at step 1")
 
 
 def test_a_page_without_any_score_says_so() -> None:
@@ -91,7 +96,7 @@ def test_table_has_a_row_per_point() -> None:
     assert table.rows[0][5:] == ("", "", "", "", "")
     assert table.rows[1][1:5] == ("−2.00", "−2.25", "0.00", "0.00")
     # two prompts: resamples of the rise 1 and 0.5 lie between them
-    assert table.rows[1][6] == "+0.75 (0.50 to 1.00)"
+    assert table.rows[1][5:8] == ("+1.00", "+0.75", "+0.75 (0.50 to 1.00)")
 
 
 @pytest.mark.parametrize("wrong", [{"schema": "other"}, {"version": 99}])

@@ -21,6 +21,12 @@ BANDS = (
 )
 _RESPONSES = ("m3", "m2", "m7", "m6")
 _LONGEST_TICK = 12
+_NOTHING = 0.005  # nats per token; would be written as 0.00
+_INDEX_LABELS = (
+    "squeeze index, nats per token",
+    "of own parts, nats per token",
+    "in probability",
+)
 _INDICES = ("index", "own_index", "probability_index")
 
 
@@ -47,9 +53,10 @@ def build_squeeze_report(document: Plain) -> str:
                 {"label": "Probability", "chart": _shares(document)},
             ],
             "key": [(style, name) for _, _, style, name in (*BANDS, *_response_lines(document))],
-            "index": with_interval(index["index"]),
-            "own_index": with_interval(document["own_index"]["index"]),
-            "probability_index": with_interval(document["probability_index"]["index"]),
+            "indices": [
+                (label, *_with_its_interval(document[name]["index"]))
+                for name, label in zip(_INDICES, _INDEX_LABELS, strict=True)
+            ],
             "share": f"{index['share_of_prompts']['value'] or 0:.0%}",
             "table": squeeze_points_table(document),
             "settings": _settings(document),
@@ -63,8 +70,11 @@ def headline(document: Plain) -> str:
     found = document["index"]["index"]
     if found["value"] is None:
         return "No prompt could be scored"
-    if found["value"] <= 0:
-        return "The likeliest other answers never rose while the target fell"
+    own = document["own_index"]["index"]["value"]
+    if found["value"] < _NOTHING and own is not None and own >= _NOTHING:
+        return "The likeliest other answers rose where they leave the target, while it fell"
+    if found["value"] < _NOTHING:
+        return "The likeliest other answers did not rise while the target fell"
     return (
         "The likeliest other answers rose and the target fell, each by "
         f"{decimals(found['value'])} nats per token or more {_where(document, 'index')}"
@@ -78,8 +88,8 @@ def own_line(document: Plain) -> str:
     lead = f"They begin with {share} of their tokens like the target; after that, "
     if found["value"] is None:
         return lead + "nothing could be scored"
-    if found["value"] <= 0:
-        return lead + "they never rose while the target fell"
+    if found["value"] < _NOTHING:
+        return lead + "they did not rise while the target fell"
     where = _where(document, "own_index")
     return lead + f"they rose by {decimals(found['value'])} nats per token or more {where}"
 
@@ -96,16 +106,21 @@ def squeeze_points_table(document: Plain) -> Table:
     for t, about in enumerate(document["points"]):
         levels = [number(curves[name][t]) for name in ("target", "high", "mid", "low")]
         whole, own, probability = (document[name]["points"][t] for name in _INDICES)
-        shown = (whole["fall"], whole["rise"], *(x["squeeze"] for x in (whole, own, probability)))
-        changes = ["" if not t else with_interval(e, signed=True) for e in shown]
+        moved = [number(whole[name], signed=True) for name in ("fall", "rise")]
+        squeezes = [with_interval(x["squeeze"], signed=True) for x in (whole, own, probability)]
+        changes = [*moved, *squeezes] if t else [""] * 5
         rows.append((about["label"], *levels, *changes))
     return Table(
-        title="Mean log-probability (nats per token), changes since the original, and the squeeze: "
-        "of whole candidates, of their own parts (nats per token), of their probability",
+        title="Log-probability (nats per token), its change, and the squeeze in three forms",
         head=("Step" if document["kind"] == "run" else "Model", "Target", "High", "Mid", "Low",
-              "Fall of target", "Rise of high", "Squeeze", "Own part", "Probability"),
+              "Fall of target", "Rise of high", "Squeeze", "Of own parts", "In probability"),
         rows=tuple(rows),
     )  # fmt: skip
+
+
+def _with_its_interval(estimate: Plain) -> tuple[str, str]:
+    value, _, interval = with_interval(estimate).partition(" ")
+    return value, interval.strip("()")
 
 
 def _check(document: Plain) -> None:
