@@ -28,7 +28,7 @@ def squeeze(*extra: object) -> Called:
 
 
 def test_squeeze_prints_a_table_or_json(place: Path) -> None:
-    said = squeeze("--models", "first=model", "second=model")
+    said = squeeze("--models", "first=model", "second=model")  # several after one flag
     assert said.code == 0, said.err
     lines = said.out.splitlines()
     assert lines[0].startswith("The likeliest other answers did not rise while the target fell.")
@@ -98,15 +98,13 @@ def unlearn(*extra: object) -> Called:
 
 
 def test_a_run_is_tracked(place: Path) -> None:
-    said = unlearn("--track", "squeeze,every=1,prompts=2,candidates=3")
+    said = unlearn("--track", "squeeze,every=1,prompts=2,candidates=3", "--json")
     assert said.code == 0, said.err
     folder = place / "out.run" / "squeeze"
-    assert f"-> {folder}" in said.out and "squeeze: The likeliest" in said.out
+    assert json.loads(said.out)["tracked"] == str(folder)
     document = json.loads((folder / "squeeze.json").read_text())
     assert [p["label"] for p in document["points"]] == ["0", "1", "2"]
     assert (folder / "squeeze.html").exists()
-    said = unlearn("--track", "squeeze,prompts=1,candidates=2", "--overwrite", "--json")
-    assert json.loads(said.out)["tracked"] == str(folder)
 
 
 def test_wrong_tracking_writes_nothing(place: Path) -> None:

@@ -35,6 +35,7 @@ def test_commands_and_code_run(
             assert exit_code(main) == 0, capsys.readouterr().err
             ran += 1
     assert ran == 5
+    assert "squeeze: The likeliest" in capsys.readouterr().out  # of the tracked run
     assert (newcomer / "squeeze" / "squeeze.html").exists()
     assert (newcomer / "tracked.run" / "squeeze" / "squeeze.html").exists()
     assert names["tracker"].series().steps == (0, 2, 4)
