@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,8 @@ def test_a_resumed_run_adds_to_what_was_tracked(tmp_path: Path, tiny_folder: Pat
     run("whole", whole := SqueezeTracker(QUICK))
     with pytest.raises(SystemExit):
         run("cut", SqueezeTracker(QUICK), Stop(3))
+    with pytest.raises(RequestError, match=r"with other options so far \(per_band\)"):
+        run("cut", SqueezeTracker(replace(QUICK, per_band=2)))
     run("cut", resumed := SqueezeTracker(QUICK))
     assert resumed.points == whole.points
     # Nothing is left to train: what was tracked is still there.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ FOLDER = "squeeze"
 CANDIDATES = "candidates.parquet"
 DOCUMENT = "squeeze.json"
 PAGE = "squeeze.html"
+_OPTIONS = "track.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,16 +132,19 @@ class SqueezeTracker:
         """Get to know the run, before anything is trained.
 
         Raises:
-            RequestError: The run began without tracking, or candidates to use again do not fit.
+            RequestError: The run began without tracking or with other options, or candidates to
+                use again do not fit.
         """
         options, place = self.options, folder.path / FOLDER
         self._prepared, self._folder = prepared, place
+        self.points, self._whole, self._meter = {}, None, None
         self._asked = choose_records(prepared.forget_records, options.prompts, options.seed)
         if options.responses is not None:
             self._responses = read_responses(options.responses, prepared.forget_records)
         if resuming:
             found = processes.on_main(lambda: read_points(place))
             check_steps(found)
+            self._check_options(processes.on_main((place / _OPTIONS).read_text))
             self.points = {p.step: p for p in found}
             self._take(processes.on_main(lambda: CandidateSet.read(place / CANDIDATES)))
         elif options.reuse is not None:
@@ -183,8 +187,20 @@ class SqueezeTracker:
         whole = self._whole or processes.on_main(make)
         if processes.is_main():
             whole.write(folder / CANDIDATES)
+            atomic_write(folder / _OPTIONS, json.dumps(asdict(self.options)))
         self._take(whole)
         self.seconds["candidates"] += time.monotonic() - started
+
+    def _check_options(self, before: str) -> None:
+        """Points of one run must be of the same answers."""
+        then, now = json.loads(before), asdict(self.options)
+        differing = [n for n in now if n not in ("every", "reuse") and then.get(n) != now[n]]
+        if differing:
+            raise RequestError(
+                f"the run was tracked with other options so far ({', '.join(differing)})",
+                where="--track",
+                remedy="repeat them, or start the run anew with --restart",
+            )
 
     def _take(self, whole: CandidateSet) -> None:
         assert self._prepared is not None
