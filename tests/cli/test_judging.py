@@ -107,7 +107,7 @@ def test_killed_run_goes_on_where_it_was(said: Path, number: int) -> None:
             assert command.poll() is None and time.monotonic() < limit
             time.sleep(0.005)
         command.send_signal(number)
-        _, err = command.communicate(timeout=20)  # without waiting for what is in the air
+        _, err = command.communicate(timeout=120)  # without waiting for what is in the air
         if number == signal.SIGINT:
             assert command.returncode == 130 and "the same command resumes" in err
         assert not said.with_name("out.json").exists()

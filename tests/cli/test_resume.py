@@ -131,7 +131,7 @@ def test_an_interrupt_leaves_a_checkpoint_and_the_same_command_resumes(
 ) -> None:
     output = tmp_path / "out"
     # No checkpoint but the one the interrupt makes.
-    given = [*arguments(output), "--set", "num_train_epochs=60"]
+    given = [*arguments(output), "--set", "num_train_epochs=150"]
     given = [a for a in given if a not in ("--num-train-epochs", "3")]
     given[given.index("save_steps=1")] = "save_steps=100000"
     command = Command(given, tmp_path)
@@ -146,7 +146,7 @@ def test_an_interrupt_leaves_a_checkpoint_and_the_same_command_resumes(
     assert done.code == 0, done.err
     before = json.loads(done.out)["resumed_from"]
     if "stopped after step" in stopped.err:
-        assert f"stopped after step {before} of 180" in stopped.err
+        assert f"stopped after step {before} of 450" in stopped.err
     straight = tmp_path / "straight"
     given[given.index(output)] = straight
     assert call(*given).code == 0
