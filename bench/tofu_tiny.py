@@ -32,7 +32,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "rmu": {"lr": 5e-4, "epochs": 6, "layer": 2, "steering": 5.0, "forget_weight": 0.4},
     "bs-t": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.06},
     "bs-s": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.1},
-    "bs-s-on-policy": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.12},
+    "bs-s-on-policy": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.1},
 }
 
 
