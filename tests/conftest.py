@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 
 # Before anything imports the hub client: tests never go to the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -11,6 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and programs they start
+# inherit that; some tests send it.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
