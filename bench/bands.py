@@ -286,9 +286,10 @@ def main() -> None:
         made.append(parts)
     by_method = {run.method: [r for r in runs if r.method == run.method] for run in runs}
     results = {"all": agreement(runs), **{m: agreement(own) for m, own in by_method.items()}}
+    made_on = environment()
     document = {
         "created": utc_now(),
-        "environment": asdict(environment()),
+        "versions": {"python": made_on.python, **made_on.packages},
         "arguments": {k: str(v) for k, v in vars(args).items() if k not in ("output", "cache")},
         "seconds": round(time.monotonic() - started, 1),
         "composition": _added(made),
