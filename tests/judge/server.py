@@ -8,7 +8,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -73,6 +73,7 @@ class Server:
         requests: Bodies, in the order of arrival.
         headers: Likewise.
         times: Likewise.
+        delay_s: How long every request is in work before it is answered.
         most_at_once: Largest number of requests in work at a time.
     """
 
@@ -114,12 +115,10 @@ def running(**options: Any) -> Iterator[Server]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             act = state._next(body, dict(self.headers))
-            try:
+            time.sleep(state.delay_s)
+            state._left()  # before the answer: after it the next request may already be here
+            with suppress(OSError):  # the other side gave up
                 _perform(self, state, act, body)
-            except OSError:  # the other side gave up
-                pass
-            finally:
-                state._left()
 
         def log_message(self, format: str, *args: Any) -> None:
             pass
@@ -140,7 +139,6 @@ def running(**options: Any) -> Iterator[Server]:
 def _perform(
     handler: BaseHTTPRequestHandler, state: Server, act: Act, body: dict[str, Any]
 ) -> None:
-    time.sleep(state.delay_s)
     match act:
         case Status():
             _send(handler, act.code, act.content, act.headers)
