@@ -199,8 +199,11 @@ def floor(model: Any, rows: list[Any], device: str) -> Callable[[], Any]:
         hidden = out.detach().reshape(-1, out.shape[-1])[:scored]
         with torch.no_grad():
             grad = torch.zeros_like(weight)
-            for part in hidden.split(128):
-                z = part @ weight.t()
+            for part in hidden.split(256):
+                z = torch.empty(len(part), len(weight), dtype=weight.dtype, device=device)
+                for start in range(0, len(weight), 1024):  # in pieces a CPU's cache holds
+                    block = slice(start, start + 1024)
+                    torch.mm(part, weight[block].t(), out=z[:, block])
                 z @ weight
                 grad.addmm_(z.t(), part)
             weight.grad.add_(grad)

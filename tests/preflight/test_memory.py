@@ -90,9 +90,9 @@ def test_the_answer_head_does_not_grow_without_bound(facts: ModelFacts) -> None:
     from dataclasses import replace
 
     wide = replace(facts, vocabulary=128_256)
-    # 64 MiB of fp32 logits are 130 rows of 128,256: 2 buffers, whatever the number of answers.
+    # 128 MiB of fp32 logits are 261 rows of 128,256: 2 buffers, whatever the number of answers.
     long = estimate_memory(wide, setup(rows_per_forward=1000), [(1000, 900)] * 1000)
-    buffers = 2 * 130 * 128_256 * 4
+    buffers = 2 * 261 * 128_256 * 4
     rest = 4 * 128_256 * 32 + 2 * 900_000 * 32 * 4
     assert long.answer_head == buffers + rest
 

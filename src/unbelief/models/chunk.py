@@ -143,3 +143,11 @@ def cut(raw: Raw, start: int, stop: int) -> Raw:
         return None if value is None else value[start:stop]
 
     return Raw(*(part(name) for name in Raw.__slots__))
+
+
+def product_dtype(hidden: Tensor, weight: Tensor) -> torch.dtype:
+    """Dtype of the head's matrix products: autocast's where it is on, else the weight's."""
+    device = hidden.device.type
+    if torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return weight.dtype

@@ -31,6 +31,7 @@ from unbelief.models.chunk import (
     TokenInputs,
     concatenate,
     cut,
+    product_dtype,
     stats_of,
 )
 from unbelief.models.direct import grad_of, takes_direct_gradients
@@ -48,7 +49,7 @@ __all__ = [
     "chunk_rows",
 ]
 
-CHUNK_BYTES = 64 * 2**20
+CHUNK_BYTES = 128 * 2**20
 
 LossOfStats = Callable[[AnswerStats], Tensor]
 
@@ -109,6 +110,7 @@ class _AnswerLoss(torch.autograd.Function):
         dtype: torch.dtype,
         chunk: int,
         direct: bool,
+        buffers: dict[str, Tensor],
     ) -> Tensor:
         head = HeadWeights(weight, bias, logit_map)
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
@@ -125,7 +127,7 @@ class _AnswerLoss(torch.autograd.Function):
             for job in jobs:
                 stop = offset + len(job.tokens.target)
                 view = grads.rows(offset, stop)
-                total += _run_job(head, job, hidden[offset:stop], view, dtype, chunk)
+                total += _run_job(head, job, hidden[offset:stop], view, dtype, chunk, buffers)
                 offset = stop
         ctx.grads, ctx.direct = grads, direct
         ctx.dtypes = (hidden.dtype, weight.dtype)
@@ -150,7 +152,7 @@ class _AnswerLoss(torch.autograd.Function):
         if out[1] is not None:
             out[1] = out[1].to(ctx.dtypes[1])
         ctx.grads = None
-        return (*out, None, None, None, None, None)
+        return (*out, None, None, None, None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +174,9 @@ def _run_job(
     grads: _Gradients,
     dtype: torch.dtype,
     chunk: int,
+    buffers: dict[str, Tensor],
 ) -> Tensor:
-    kernel = ChunkKernel(head, job.needs, dtype, job.ref_head)
+    kernel = ChunkKernel(head, job.needs, dtype, job.ref_head, buffers)
     total = hidden.new_zeros((), dtype=torch.float32)
     for start, stop, first, last in answer_spans(job.tokens.segment, job.tokens.n_answers, chunk):
         tokens = job.tokens.slice(start, stop, first, last)
@@ -222,14 +225,6 @@ def _differentiate(
     return value.detach(), grads
 
 
-def product_dtype(hidden: Tensor, weight: Tensor) -> torch.dtype:
-    """Dtype of the head's matrix products: autocast's where it is on, else the weight's."""
-    device = hidden.device.type
-    if torch.is_autocast_enabled(device):
-        return torch.get_autocast_dtype(device)
-    return weight.dtype
-
-
 def _weight_gradient(weight: Tensor, direct: bool) -> Tensor:
     if direct:
         return grad_of(weight)
@@ -243,6 +238,7 @@ def answer_loss(
     *,
     direct: bool = False,
     chunk_bytes: int | None = None,
+    buffers: dict[str, Tensor] | None = None,
 ) -> Tensor:
     """Sum of the jobs' losses as a function of hidden states and the output embedding.
 
@@ -252,7 +248,8 @@ def answer_loss(
         jobs: One per objective side, in the order of `hidden`.
         direct: Add the weight's gradient to its `.grad` at once instead of returning it in
             backward; the result must then be differentiated as it is, unscaled.
-        chunk_bytes: Size of the logits buffer (default 64 MiB).
+        chunk_bytes: Size of the logits buffer (default 128 MiB).
+        buffers: Where the buffers stay, for the next call to use them again.
 
     Returns:
         Scalar. Its backward is cheap: the gradients were formed on the way.
@@ -260,7 +257,10 @@ def answer_loss(
     chunk = chunk_rows(head.weight.shape[0], chunk_bytes)
     dtype = product_dtype(hidden, head.weight)
     direct = direct and torch.is_grad_enabled() and takes_direct_gradients(head.weight)
-    return _AnswerLoss.apply(hidden, head.weight, head.bias, head.map, jobs, dtype, chunk, direct)
+    kept = {} if buffers is None else buffers
+    return _AnswerLoss.apply(
+        hidden, head.weight, head.bias, head.map, jobs, dtype, chunk, direct, kept
+    )
 
 
 @torch.no_grad()
@@ -281,7 +281,7 @@ def answer_stats(
         tokens: The scored tokens.
         needs: Which statistics.
         moments: Also the entropy and the variance of ln π under π.
-        chunk_bytes: Size of the logits buffer (default 64 MiB).
+        chunk_bytes: Size of the logits buffer (default 128 MiB).
     """
     chunk = chunk_rows(head.weight.shape[0], chunk_bytes)
     kernel = ChunkKernel(head, needs, product_dtype(hidden, head.weight))

@@ -71,6 +71,7 @@ class AnswerModel:
         self.model = model
         self.pad_id, self.max_buckets = pad_id, 4
         self.direct_gradients = False
+        self._buffers: dict[str, Tensor] = {}
         self.inner: Any = causal_lm(model)
         self.part_tokens = _PART_TOKENS.get(self.device.type, _PART_TOKENS["cuda"])
         self.logit_map = logit_map_of(self.inner.config)
@@ -159,7 +160,10 @@ class AnswerModel:
     def loss(self, forward: Forward, jobs: Sequence[HeadJob]) -> Tensor:
         """Sum of the losses of jobs over the answers of a forward, job after job in row order."""
         if self.head_path == "head" and forward.predicting is not None:
-            return answer_loss(forward.predicting, self.head(), jobs, direct=self.direct_gradients)
+            direct, buffers = self.direct_gradients, self._buffers
+            return answer_loss(
+                forward.predicting, self.head(), jobs, direct=direct, buffers=buffers
+            )
         return self._dense_loss(forward, jobs)
 
     @torch.no_grad()
