@@ -27,10 +27,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("scores",),
     ("report",),
     ("card", "preflight", "unlearner", "ledger"),
-    ("suites", "interventions", "diagnose", "judge", "calibrate", "study"),
+    ("suites", "interventions", "diagnose", "judge", "calibrate"),
     ("evaluate",),
     ("audit",),
     ("lab",),
+    ("study",),
     ("config",),
     ("cli", "__main__"),
 )

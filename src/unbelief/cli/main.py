@@ -17,6 +17,7 @@ from unbelief.cli.diagnosis import app as diagnose_commands
 from unbelief.cli.flags import Json, Quiet, settings, two
 from unbelief.cli.judging import app as judge_commands
 from unbelief.cli.ledger import app as ledger_commands
+from unbelief.cli.study import app as study_commands
 from unbelief.errors import RequestError, UnbeliefError
 
 app = typer.Typer(
@@ -183,6 +184,7 @@ def quickstart(
 app.add_typer(judge_commands, name="judge")
 app.add_typer(ledger_commands, name="ledger")
 app.add_typer(diagnose_commands, name="diagnose")
+app.add_typer(study_commands, name="study")
 
 
 evaluation.register(app)
