@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.ledger.made import made
@@ -71,6 +71,7 @@ def test_threads_write_one_sound_chain(tmp_path: Path) -> None:
     assert len(ledger.entries()) == 21
 
 
+@settings(deadline=None)  # every example waits for the disk
 @given(data=st.data())
 def test_unfinished_last_line_is_set_aside_and_reported(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

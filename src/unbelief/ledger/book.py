@@ -20,7 +20,8 @@ from pydantic import ValidationError
 
 from unbelief.errors import GuardError, RequestError
 from unbelief.ledger.chain import Anchor, Verification, verify_bytes
-from unbelief.ledger.entries import FIRST, Details, Entry, Fragment
+from unbelief.ledger.entries import Details, Entry, Fragment
+from unbelief.ledger.heads import Sound, recall, remember
 from unbelief.ledger.states import check_next
 from unbelief.provenance import utc_now
 
@@ -63,12 +64,18 @@ class Ledger:
         """
         given = details if isinstance(details, Details) else _details(details or {})
         with _locked(self.path, write=True) as handle:
-            before = _contents(handle, self.path)
-            if before.damage is not None:
-                before = _recover(handle, before)
+            data = _read(handle)
+            before = recall(self.path, data, request_id, given.corrects)
+            if before is None:
+                found = _contents(data, self.path)
+                if found.damage is not None:
+                    found = _recover(handle, found)
+                    data = _read(handle)
+                before = Sound.of(found)
             entry = _append(handle, before, event, request_id, given, actor)
             if entry.seq == 0:
                 _sync_folder(self.path.parent)
+            remember(self.path, data + entry.line(), entry.seq + 1, entry.hash)
             return entry
 
     def verify(self, anchor: Anchor | None = None) -> Verification:
@@ -91,7 +98,7 @@ class Ledger:
             GuardError: The ledger is damaged.
         """
         with _locked(self.path, write=False) as handle:
-            return _contents(handle, self.path).entries
+            return _contents(_read(handle), self.path).entries
 
 
 def record_event(
@@ -196,9 +203,9 @@ def _read(handle: int) -> bytes:
     return b"".join(parts)
 
 
-def _contents(handle: int, path: Path) -> Verification:
+def _contents(data: bytes, path: Path) -> Verification:
     """The entries; an unfinished last line is for the caller to deal with."""
-    found = verify_bytes(_read(handle))
+    found = verify_bytes(data)
     if found.damage is not None and found.damage.kind != "torn":
         raise GuardError(
             f"the ledger is damaged ({found.damage.kind}): {found.damage.message}",
@@ -219,20 +226,19 @@ def _recover(handle: int, before: Verification) -> Verification:
         return whole
     os.ftruncate(handle, before.sound_bytes)
     fragment = Fragment(bytes=len(rest), sha256=hashlib.sha256(rest).hexdigest())
-    sound = Verification(before.entries, None, before.sound_bytes)
+    sound = Sound.of(Verification(before.entries, None, before.sound_bytes))
     entry = _append(handle, sound, "tail_recovered", None, Details(fragment=fragment), None)
     return Verification((*before.entries, entry), None, before.sound_bytes + len(entry.line()))
 
 
 def _append(
     handle: int,
-    before: Verification,
+    before: Sound,
     event: str,
     request_id: str | None,
     details: Details,
     actor: str | None,
 ) -> Entry:
-    head = before.head
     about_itself = event == "tail_recovered"
     if (request_id is None) != about_itself:
         raise RequestError(
@@ -244,8 +250,8 @@ def _append(
         entry = Entry.model_validate(
             {
                 **details.model_dump(exclude_none=True),
-                "seq": len(before.entries),
-                "prev_hash": FIRST if head is None else head.hash,
+                "seq": before.count,
+                "prev_hash": before.head,
                 "event": event,
                 "time_utc": utc_now(),
                 "actor": actor,
@@ -256,7 +262,7 @@ def _append(
         raise _plain(error) from None
     entry = entry.sealed()
     check_next(before.entries, entry)
-    _write(handle, entry.line(), before.sound_bytes)
+    _write(handle, entry.line(), before.size)
     return entry
 
 

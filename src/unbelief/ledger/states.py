@@ -112,6 +112,10 @@ def check_next(entries: Sequence[Entry], entry: Entry) -> None:
     its evidence, or be corrected; a correction is of a standing entry of the same request and
     event, or a tombstone (`withdrawn`), which is final.
 
+    Args:
+        entries: Earlier ones, at least those of the same request and the corrected one.
+        entry: The new one.
+
     Raises:
         RequestError: With what was expected.
     """
@@ -147,7 +151,7 @@ def check_next(entries: Sequence[Entry], entry: Entry) -> None:
 
 
 def _check_correction(entries: Sequence[Entry], entry: Entry, corrects: int) -> None:
-    old = entries[corrects] if corrects < len(entries) else None
+    old = next((e for e in entries if e.seq == corrects), None)
     wrong = None
     if old is None:
         wrong = "there is no such entry"
