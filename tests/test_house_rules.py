@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("audit",),
     ("lab",),
     ("study",),
+    ("vision",),
     ("config",),
     ("cli", "__main__"),
 )
