@@ -276,6 +276,7 @@ BAD: dict[str, tuple[str, list[str], Callable[[Path], dict[str, object]], str]] 
     "nothing trains": ("npo", ["--set", "trainable=head"], nothing, "no parameter has a name"),
     "layer too high": ("rmu", ["--set", "layer=2"], nothing, "layers 0 to 1"),
     "retain term alone": ("npo", ["--set", "retain=kl"], same("retain", None), "retain"),
+    "nothing to keep": ("gru", [], same("retain", None), "hurting the retain data"),
     "no room": ("npo", ["--set", "max_length=5"], nothing, "the prompt alone has"),
     "no room to answer": ("bs-s", ["--set", "max_new_tokens=300"], nothing, "max_new_tokens"),
     "optimiser": ("npo", ["--set", "optim=adamv"], nothing, "adamv"),

@@ -21,7 +21,7 @@ from unbelief import processes
 from unbelief.errors import Interrupted, RequestError
 from unbelief.models.adapters import LoraOptions
 from unbelief.models.runner import AnswerModel
-from unbelief.objectives import BSS, BST, GA, KL, NLL, NPO, RMU, HiddenMatch, Objective
+from unbelief.objectives import BSS, BST, GA, KL, NLL, NPO, RMU, HiddenMatch, Objective, Rectified
 
 LORA = LoraOptions(r=4, alpha=8)
 ON_POLICY = BSS(inner=NPO(), samples=2, max_new_tokens=6, policy="on-policy", refresh_epochs=1)
@@ -37,9 +37,12 @@ CASES: dict[str, tuple[Objective, dict[str, Any]]] = {
     "recomputed": (NPO() + NLL(), {"gradient_checkpointing": True}),
     "tied": (NPO() + NLL(), {"family": "llama-tied"}),
     "logits": (NPO() + NLL(), {"family": "gemma2"}),
+    "gru": (Objective(GA(), NLL(), gradients=Rectified(gamma=0.6)), {}),
 }
 FAST = ("npo", "bs-s-on-policy", "kl-lora", "rmu")
-SLOW = tuple(name for name in CASES if name not in FAST)
+# Gradients that are kept apart cannot be sharded (tests/train/test_gradients.py).
+WHOLE = ("gru",)
+SLOW = tuple(name for name in CASES if name not in (*FAST, *WHOLE))
 # Losses are of the order of 1 to 20, weights of 0.2; both sum the same numbers in another order.
 LOSS, WEIGHT = 2e-5, 2e-6
 
@@ -84,10 +87,14 @@ def compare(one: Any, many: list[Any], *, all_whole: bool) -> None:
             ]
 
 
-@pytest.mark.parametrize("fsdp", [False, True], ids=["replicated", "sharded"])
+@pytest.mark.parametrize("name", (*FAST, *WHOLE))
+def test_two_processes_train_like_one(name: str) -> None:
+    compare(alone(name), [r[name] for r in together((*FAST, *WHOLE), False)], all_whole=True)
+
+
 @pytest.mark.parametrize("name", FAST)
-def test_two_processes_train_like_one(name: str, fsdp: bool) -> None:
-    compare(alone(name), [r[name] for r in together(FAST, fsdp)], all_whole=not fsdp)
+def test_two_sharded_processes_train_like_one(name: str) -> None:
+    compare(alone(name), [r[name] for r in together(FAST, True)], all_whole=False)
 
 
 @pytest.mark.slow

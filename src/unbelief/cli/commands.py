@@ -93,8 +93,15 @@ def unlearn(
 
 def _objective(config: Any) -> Any:
     from unbelief.errors import RequestError
-    from unbelief.objectives import build_objective
+    from unbelief.objectives import build_objective, methods
 
+    method = methods().get(config.method)
+    if config.retain is None and method is not None and method.preset.around:
+        raise RequestError(
+            f"{config.method} keeps a step from hurting the retain data, and there is none",
+            where="retain",
+            remedy="give --retain FILE, or use a method without a retain term such as ga",
+        )
     try:
         return build_objective(config.method, config.options, has_retain=config.retain is not None)
     except RequestError as error:

@@ -20,6 +20,7 @@ from unbelief.objectives.forget.tnpo import TNPO
 from unbelief.objectives.forget.undial import UNDIAL
 from unbelief.objectives.forget.wga import WGA
 from unbelief.objectives.forget.wtnpo import WTNPO
+from unbelief.objectives.gradients import GradientRule, Rectified
 from unbelief.objectives.methods import Method, build_objective, methods, terms
 from unbelief.objectives.retain.hidden_match import HiddenMatch
 from unbelief.objectives.retain.kl import KL
@@ -47,10 +48,12 @@ __all__ = [
     "WTNPO",
     "AlternativeTerm",
     "ForgetTerm",
+    "GradientRule",
     "HiddenMatch",
     "Method",
     "Objective",
     "PrimalDual",
+    "Rectified",
     "RetainTerm",
     "SatImp",
     "Schedule",

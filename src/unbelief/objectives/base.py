@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from unbelief.models.stats import AnswerStats, Needs
+from unbelief.objectives.gradients import SUM, GradientRule
 from unbelief.objectives.weights import CONSTANT, PrimalDual, WeightRule
 
 Reduction = Literal["sequence_mean", "token_mean", "sum"]
@@ -35,6 +36,8 @@ class Preset:
         retain: Name of the retain term used when retain data is given, or None for none at all.
         forget_weight: γ in γ · forget + α · retain.
         weights: How the weights move, where there is a retain term.
+        gradients: What a step is made of, where there is a retain term.
+        around: Whether `inner` may name another method whose term it takes.
     """
 
     summary: str
@@ -42,6 +45,8 @@ class Preset:
     retain: str | None = "nll"
     forget_weight: float = 1.0
     weights: str = "constant"
+    gradients: str = "sum"
+    around: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,6 +168,7 @@ class Objective:
         keep: `highest_prob` keeps the most probable tokens (the released code of the tutorial),
             `lowest_prob` the least probable (its text).
         weights: How γ and α move while training goes on; constant by default.
+        gradients: What a step is made of: the sum of both gradients by default.
     """
 
     forget: ForgetTerm
@@ -174,6 +180,7 @@ class Objective:
     keep_fraction: float = 1.0
     keep: Literal["highest_prob", "lowest_prob"] = "highest_prob"
     weights: WeightRule = CONSTANT
+    gradients: GradientRule = SUM
 
     def __post_init__(self) -> None:
         if not isinstance(self.forget, ForgetTerm):
@@ -193,6 +200,17 @@ class Objective:
             raise ValueError(f"unknown keep {self.keep!r}")
         if isinstance(self.weights, PrimalDual) and not (self.retain and self.retain_weight):
             raise ValueError("weights=primal-dual needs a retain term of positive retain_weight")
+        if self.gradients.apart:
+            self._check_apart()
+
+    def _check_apart(self) -> None:
+        name = f"gradients={self.gradients.name}"
+        if not (self.retain and self.retain_weight):
+            raise ValueError(f"{name} needs a retain term of positive retain_weight")
+        if isinstance(self.weights, PrimalDual):
+            raise ValueError(
+                f"weights=primal-dual moves α, and with {name} the step does not depend on α"
+            )
 
     def with_options(self, **changes: float | str | RetainTerm | None) -> Objective:
         """A copy with some fields replaced; unknown names raise."""
@@ -254,12 +272,12 @@ class Objective:
     def describe(self) -> dict[str, object]:
         """Names and values of everything that defines the objective, for provenance."""
         own = {f.name: getattr(self, f.name) for f in fields(self)}
-        parts = {name: describe(getattr(self, name)) for name in ("forget", "retain", "weights")}
-        return {**own, **parts}
+        composed = ("forget", "retain", "weights", "gradients")
+        return {**own, **{name: describe(getattr(self, name)) for name in composed}}
 
 
-def describe(term: Term | WeightRule | None) -> dict[str, object] | None:
-    """A term or a weight rule as plain data: its name and its fields."""
+def describe(term: Term | WeightRule | GradientRule | None) -> dict[str, object] | None:
+    """A term or a rule as plain data: its name and its fields."""
     if term is None:
         return None
     out: dict[str, object] = {"name": term.name}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -21,6 +21,7 @@ from unbelief.errors import RequestError
 from unbelief.objectives import forget as forget_package
 from unbelief.objectives import retain as retain_package
 from unbelief.objectives.base import ForgetTerm, Objective, Preset, RetainTerm, Term
+from unbelief.objectives.gradients import GRADIENT_RULES, GradientRule
 from unbelief.objectives.weights import RULES, WeightRule
 
 OBJECTIVE_OPTIONS = (
@@ -105,26 +106,42 @@ def build_objective(
         method: A name from `methods()`.
         options: `weight=0.3` sets a field of the forget term, `inner=npo` and `inner.beta=0.2` the
             inner term of BS-S, `retain=kl` and `retain.direction=reverse` the retain term,
-            `weights=schedule` and `weights.tail=0.5` the rule of the weights, and the names in
-            `OBJECTIVE_OPTIONS` the objective itself. Strings are parsed.
+            `weights=schedule` and `weights.tail=0.5` the rule of the weights,
+            `gradients=rectified` and `gradients.gamma=1` that of the gradients, and the names in
+            `OBJECTIVE_OPTIONS` the objective itself. `inner=npo` and `inner.beta=0.2` of `gru`
+            name another method. Strings are parsed.
         has_retain: Whether retain data was given; without it there is no retain term.
 
     Raises:
         RequestError: Unknown method, option or value.
     """
-    chosen = _lookup(method, methods(), "method")
-    given = dict(options or {})
+    chosen, given = _around(_lookup(method, methods(), "method"), dict(options or {}))
     term = _term(chosen.term, {**dict(chosen.preset.options), **_plain(given, chosen.term)}, given)
     retain = _retain(chosen, given, term, has_retain)
     own: dict[str, Any] = {"forget_weight": chosen.preset.forget_weight}
     hints = get_type_hints(Objective)
     own |= {k: _parse(k, given[k], hints[k]) for k in OBJECTIVE_OPTIONS if k in given}
     _reject_unknown(given, chosen.term, term, retain)
-    own["weights"] = _weights(chosen, given, retain)
+    own["weights"] = _rule("weights", RULES, chosen.preset.weights, given, retain)
+    own["gradients"] = _rule("gradients", GRADIENT_RULES, chosen.preset.gradients, given, retain)
     try:
         return Objective(term, retain, **own)
     except ValueError as error:
         raise RequestError(str(error), where=f"method {method}") from error
+
+
+def _around(chosen: Method, given: dict[str, Option]) -> tuple[Method, dict[str, Option]]:
+    """A method that is a gradient rule around others, and the one that `inner` names."""
+    if not (chosen.preset.around and "inner" in given):
+        return chosen, given
+    inner: Method = _lookup(str(given.pop("inner")), methods(), "method")
+    preset = replace(
+        inner.preset,
+        retain=inner.preset.retain or chosen.preset.retain,
+        gradients=chosen.preset.gradients,
+    )
+    options = {key.removeprefix("inner."): value for key, value in given.items()}
+    return Method(chosen.name, inner.term, preset), options
 
 
 def _is_term(value: object) -> bool:
@@ -201,17 +218,24 @@ def _retain(
     return _term(term, options, {})
 
 
-def _weights(chosen: Method, given: Mapping[str, Option], retain: RetainTerm | None) -> WeightRule:
-    customary = chosen.preset.weights if retain is not None else "constant"
-    name = str(given.get("weights", customary))
-    rule: type[WeightRule] = _lookup(name, RULES, "weight rule")
-    options = _nested(given, "weights.")
-    _reject(options, {f.name for f in fields(rule)}, f"option of {name} weights", "weights.")
+def _rule(
+    what: str,
+    known: Mapping[str, Any],
+    customary: str,
+    given: Mapping[str, Option],
+    retain: RetainTerm | None,
+) -> Any:
+    """The rule of the weights or of the gradients: the method's own, where it has a retain term."""
+    default = customary if retain is not None else next(iter(known))
+    name = str(given.get(what, default))
+    rule: type[WeightRule | GradientRule] = _lookup(name, known, f"{what.removesuffix('s')} rule")
+    options = _nested(given, f"{what}.")
+    _reject(options, {f.name for f in fields(rule)}, f"option of {name} {what}", f"{what}.")
     hints = get_type_hints(rule)
     try:
         return rule(**{k: _parse(k, v, hints[k]) for k, v in options.items()})
     except ValueError as error:
-        raise RequestError(str(error), where="weights") from error
+        raise RequestError(str(error), where=what) from error
 
 
 def _reject(options: Mapping[str, Option], known: set[str], what: str, prefix: str = "") -> None:
@@ -229,8 +253,9 @@ def _reject(options: Mapping[str, Option], known: set[str], what: str, prefix: s
 def _reject_unknown(
     given: Mapping[str, Option], term: type[Term], built: Any, retain: RetainTerm | None
 ) -> None:
-    known = _field_names(term) | set(OBJECTIVE_OPTIONS) | {"retain", "weights"}
-    flat = {k: v for k, v in given.items() if not k.startswith(("inner.", "retain.", "weights."))}
+    known = _field_names(term) | set(OBJECTIVE_OPTIONS) | {"retain", "weights", "gradients"}
+    nested = ("inner.", "retain.", "weights.", "gradients.")
+    flat = {k: v for k, v in given.items() if not k.startswith(nested)}
     _reject(flat, known, f"option of {term.name}")
     if not hasattr(built, "inner") and _nested(given, "inner."):
         _reject(_nested(given, "inner."), set(), f"option of {term.name}", "inner.")

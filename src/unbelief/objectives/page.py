@@ -11,6 +11,7 @@ from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from unbelief.objectives.base import ForgetTerm, RetainTerm, Term
+from unbelief.objectives.gradients import GRADIENT_RULES, GradientRule
 from unbelief.objectives.methods import methods, terms
 from unbelief.objectives.weights import RULES, WeightRule
 
@@ -26,6 +27,12 @@ Write your own: [add an objective](add_an_objective.md).
 _RULES = """## Weight rules
 
 γ and α may move while training goes on: `--set weights=NAME`, options as `--set weights.key=value`.
+"""
+
+_GRADIENTS = """## Gradient rules
+
+What a step is made of: `--set gradients=NAME` with any method that has a retain term, options as
+`--set gradients.key=value`.
 """
 
 
@@ -44,10 +51,12 @@ def methods_page() -> str:
         parts += [_section(term) for term in chosen]
     parts.append(_RULES)
     parts += [_section(rule) for rule in RULES.values()]
+    parts.append(_GRADIENTS)
+    parts += [_section(rule) for rule in GRADIENT_RULES.values()]
     return "\n".join(parts)
 
 
-def _section(term: type[Term] | type[WeightRule]) -> str:
+def _section(term: type[Term | WeightRule | GradientRule]) -> str:
     text = inspect.cleandoc(term.__doc__ or "")
     text = re.split(r"\n(?:Class attributes|Attributes):", text)[0].strip()
     # Sphinx's mathematics to the form Markdown pages show.
@@ -55,7 +64,8 @@ def _section(term: type[Term] | type[WeightRule]) -> str:
     text = re.sub(r":math:`([^`]*)`", r"$\1$", text)
     options = "".join(f"\n- `{f.name}={_default(f)}`" for f in fields(term))
     shown = f"\n\nOptions:\n{options}" if options else ""
-    source = f"\n\nSource: {term.source}." if issubclass(term, Term) else ""
+    given = "" if issubclass(term, WeightRule) else term.source
+    source = f"\n\nSource: {given}." if given else ""
     return f"### `{term.name}` ({term.__name__})\n\n{text}{source}{shown}\n"
 
 

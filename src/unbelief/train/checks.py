@@ -98,6 +98,12 @@ def check_options(
             where="fsdp",
             remedy="start with torchrun --nproc_per_node N -m unbelief ..., or leave fsdp out",
         )
+    if options.fsdp and objective.gradients.apart:
+        raise RequestError(
+            f"gradients={objective.gradients.name} keeps whole gradients, and these are sharded",
+            where="fsdp",
+            remedy="leave fsdp out, or use a method that sums its gradients",
+        )
     _check_names(options)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,11 @@ from transformers.trainer_callback import PrinterCallback
 
 from unbelief import processes
 from unbelief.errors import GuardError
+from unbelief.objectives.base import Counts
 from unbelief.tokens import Row
 from unbelief.tokens.batch import grouped
 from unbelief.train.checkpoints import discard, load_weights, mark_complete, save_weights
+from unbelief.train.gradients import Gradients
 from unbelief.train.options import TrainOptions
 from unbelief.train.plan import Plan
 from unbelief.train.step import StepLoss
@@ -79,6 +81,7 @@ class UnlearnTrainer(Trainer):
         device: str = "auto",
     ):
         self.plan, self.step_loss, self.supply = plan, step_loss, supply
+        self.gradients = Gradients(step_loss.objective.gradients)
         self._logged_until: int | None = None
         super().__init__(
             model=model,
@@ -109,25 +112,34 @@ class UnlearnTrainer(Trainer):
         step, weights = int(inputs["step"]), self.step_loss.weights
         if self._logged_until is None:
             self._logged_until = self.state.global_step
-            if weights is not None and self.state.global_step:
-                weights.restore(self._checkpoint())
+            if self.state.global_step:
+                self._restore()
         if weights is not None:
             weights.begin(step / self.plan.total_steps)
         beliefs, generation = self.supply.at(step)
         rows = self.plan.step(step, beliefs, generation)
         total = torch.zeros((), device=self.args.device)
         with self.step_loss.model.direct(self._one_process):
-            micro_batches = [p for m in rows.micro_batches for p in self._parts(m)]
-            for i, micro_batch in enumerate(micro_batches):
-                last = i == len(micro_batches) - 1
-                sync = contextlib.nullcontext() if last else self._without_sync(model)
-                with sync, self.compute_loss_context_manager():
-                    loss = self.compute_loss(model, {"rows": micro_batch, "counts": rows.counts})
-                    self.accelerator.backward(loss)
-                total += loss.detach()
+            for i, micro_batches in enumerate(self.gradients.passes(rows.micro_batches)):
+                parts = [part for m in micro_batches for part in self._parts(m)]
+                total += self._backward(model, parts, rows.counts)
+                self.gradients.after(i, self.step_loss.model.model, self.step_loss.tally)
         self._guard(total, step)
         if weights is not None:
             weights.end((step + 1) / self.plan.steps_per_epoch)
+        return total
+
+    def _backward(
+        self, model: nn.Module, parts: Sequence[Sequence[Row]], counts: Mapping[str, Counts]
+    ) -> Tensor:
+        """Add the gradient of some parts of a step to `.grad`; their share of the loss."""
+        total = torch.zeros((), device=self.args.device)
+        for i, part in enumerate(parts):
+            sync = contextlib.nullcontext() if i == len(parts) - 1 else self._without_sync(model)
+            with sync, self.compute_loss_context_manager():
+                loss = self.compute_loss(model, {"rows": part, "counts": counts})
+                self.accelerator.backward(loss)
+            total += loss.detach()
         return total
 
     def _parts(self, rows: Sequence[Row]) -> list[list[Row]]:
@@ -175,8 +187,14 @@ class UnlearnTrainer(Trainer):
         if processes.is_main():
             if self.step_loss.weights is not None:
                 self.step_loss.weights.save(self._checkpoint())
+            self.gradients.save(self._checkpoint())
             mark_complete(self._checkpoint())
         processes.wait()
+
+    def _restore(self) -> None:
+        if self.step_loss.weights is not None:
+            self.step_loss.weights.restore(self._checkpoint())
+        self.gradients.restore(self._checkpoint(), self.step_loss.model.model)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Write what is trained; every process comes here, whatever the version of Transformers."""

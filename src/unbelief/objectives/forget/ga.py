@@ -28,6 +28,12 @@ class GA(ForgetTerm):
             "GradDiff with γ = 0.8 = 1-λ: the control every BS-T run is compared with",
             forget_weight=0.8,
         ),
+        "gru": Preset(
+            "gradient ascent without what hurts the retain data (projection, GRU); inner=METHOD "
+            "for another than gradient ascent",
+            gradients="rectified",
+            around=True,
+        ),
     }
 
     def values(self, stats: AnswerStats) -> Tensor:
