@@ -17,7 +17,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # A module imports only from its own group and from groups above it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("types", "errors", "hashing", "provenance", "outputs", "processes", "rundir"),
-    ("data",),
+    ("data", "wording"),
     ("tokens",),
     ("models",),
     ("beliefs",),

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from tests.scores.made import RECORD
-from unbelief.scores.facts import key_facts, recalled
 from unbelief.types import Message, Record
+from unbelief.wording.facts import key_facts, recalled
 
 
 def test_the_published_case():

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unbelief.scores.words import stems, tokens, words
+from unbelief.wording.words import stems, tokens, words
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What texts say: words that compare equal however they are written, key facts, names."""
