@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from unbelief.errors import GuardError
 from unbelief.lab.example import example
@@ -20,6 +18,7 @@ from unbelief.lab.masses import Masses, MassMeter, questions
 from unbelief.lab.plan import LabConfig, prepared_methods, record_steps
 from unbelief.lab.pretrain import PretrainConfig, Role, train_or_load
 from unbelief.lab.result import Curve, LabResult, MethodInfo, Point, SeedReference
+from unbelief.lab.surroundings import one_thread, without_bars
 from unbelief.lab.world import World, WorldConfig, make_world
 from unbelief.models.load import LoadedModel, in_memory
 from unbelief.objectives import Objective
@@ -57,7 +56,7 @@ def run_lab(config: LabConfig, cache: Path, *, progress: Progress | None = None)
     references: list[SeedReference] = []
     curves: list[Curve] = []
     shown: dict[str, Any] = {}
-    with _one_thread():
+    with one_thread():
         for seed in config.seeds:
             bench = _Bench(config, seed, cache, clock, tell)
             references.append(bench.reference())
@@ -187,7 +186,7 @@ class _Bench:
         recorder = _Recorder(self.meters, wanted, lambda: self.tell(what, 5 / len(wanted)))
         stopped = None
         try:
-            with _without_bars():
+            with without_bars():
                 outcome = self._unlearner(info, objective, rate, bank, recorder).fit()
             bank = outcome.beliefs or bank
         except GuardError as error:
@@ -235,27 +234,3 @@ class _Bench:
             hooks=[recorder],
             progress=False,
         )
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _without_bars() -> Iterator[None]:
-    """Transformers shows a bar for every file it writes; a lab run has many small ones."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
