@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from unbelief import __version__
-from unbelief.cli import auditing, evaluation, reporting
+from unbelief.cli import auditing, evaluation, mixing, reporting
 from unbelief.cli.diagnosis import app as diagnose_commands
 from unbelief.cli.flags import Json, Quiet, settings, two
 from unbelief.cli.judging import app as judge_commands
@@ -189,6 +189,7 @@ app.add_typer(study_commands, name="study")
 
 evaluation.register(app)
 auditing.register(app)
+mixing.register(app)
 reporting.register(app)
 
 
