@@ -74,6 +74,7 @@ def audit(
         "created": "2026-03-14 09:26 UTC",
         "request_id": "DSR-2026-0117",
         "models": models(retrained),
+        "made_by": "bs-s(samples=3), 120 steps, as the model itself says",
         "scope": {
             "forget set": f"{count} questions about 20 invented authors",
             "other phrasings": "one paraphrase of every question",
@@ -91,6 +92,11 @@ def audit(
             "Greedy responses of at most 128 tokens with the model's own chat template.",
             "Key-fact recall looks for the words of the true answer that no other record shares.",
             "Intervals resample authors, not questions, since questions of one author are alike.",
+        ),
+        "uncertainty": (
+            "Attacks with a seed were made with 3 seeds; the highest leak is shown.",
+            "A pass needs every gate to pass and no correction; a failure is marked where it does "
+            "not survive one.",
         ),
         "limits": LIMITS,
         "reproduction": {

@@ -57,10 +57,11 @@ def test_labels_are_short_and_different(tmp_path):
         ("{", "not JSON"),
         ("[1]", "not a JSON object"),
         ("{}", "nothing a report can be made of"),
-        ('{"schema_name": "unbelief.audit", "version": 2}', "newer unbelief"),
+        ('{"schema_name": "unbelief.audit", "version": 3}', "newer unbelief"),
+        ('{"schema_name": "unbelief.audit", "version": 1}', "version 1 is unknown"),
         ('{"schema_name": "unbelief.audit", "version": null}', "version None is unknown"),
         (
-            '{"schema_name": "unbelief.audit", "version": 1}',
+            '{"schema_name": "unbelief.audit", "version": 2}',
             r"title: Field required \(and \d+ more",
         ),
         ('{"schema": "unbelief/results", "schema_version": 7}', "newer unbelief"),

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from unbelief.audit.checklist import checklist
-from unbelief.audit.gates import decide
+from unbelief.audit.gates import decide_all
 from unbelief.audit.judging import judge_rows
-from unbelief.audit.lines import UNDER_ATTACK, Measure
+from unbelief.audit.lines import UNDER_ATTACK, Group, Measure
 from unbelief.audit.numbers import ROLES, Found, Numbers, Tried
+from unbelief.audit.origins import made_by
 from unbelief.audit.prompts import prompt_rows
+from unbelief.audit.refusals import OVER_REFUSAL, OVER_REFUSAL_TITLE
 from unbelief.audit.request import AuditRequest
-from unbelief.audit.verdict import LIMITS, verdict
-from unbelief.provenance import environment, utc_now
+from unbelief.audit.scope import scope_of
+from unbelief.audit.uncertainty import uncertainty
+from unbelief.audit.verdict import limits, verdict
+from unbelief.provenance import utc_now
 from unbelief.report.audit_document import (
     AttackRow,
     AuditDocument,
@@ -25,6 +29,7 @@ from unbelief.report.audit_document import (
     Number,
 )
 from unbelief.scores.base import Statistic
+from unbelief.scores.statistics import difference
 from unbelief.suites.base import KEPT
 
 
@@ -45,9 +50,13 @@ def assemble(
         reproduction: Command, configuration and times.
     """
     numbers = Numbers(found, measures, request.seed)
-    rows = (*(_measure_row(m, numbers) for m in measures), *judge_rows(found.grades))
+    rows = (
+        *(_measure_row(m, numbers) for m in measures),
+        *refusal_rows(found.refusals),
+        *judge_rows(found.grades),
+    )
     attacks = tuple(row for tried in found.attacks for row in _attack_rows(tried, numbers))
-    gates = [decide(rule, numbers.look) for rule in request.gates]
+    gates = decide_all(request.gates, numbers.looks)
     prompts = prompt_rows(
         found.sets["forget"],
         {role: its["forget"] for role, its in found.examples.items()},
@@ -65,7 +74,8 @@ def assemble(
         created=utc_now(),
         request_id=request.request_id,
         models=found.models,
-        scope=_scope(request, found),
+        made_by=made_by(request.model),
+        scope=scope_of(request, found),
         verdict=verdict(request, found.models, flags, rows, attacks, gates),
         measures=rows,
         attacks=attacks,
@@ -74,12 +84,14 @@ def assemble(
         prompts=prompts,
         checklist=checklist(beside),
         methods=_methods(measures, found),
-        limits=LIMITS,
-        reproduction={**reproduction, "environment": _environment()},
+        uncertainty=uncertainty(request, found),
+        limits=limits(rows),
+        reproduction=dict(reproduction),
         valid_for=(
             f"weights {own.weights_sha256} in {own.dtype}. Void after any fine-tuning, merging, "
             "quantisation or change of the prompt template."
         ),
+        audit_again_by=request.audit_again_by,
     )
 
 
@@ -115,6 +127,30 @@ def _measure_row(measure: Measure, numbers: Numbers) -> MeasureRow:
     )
 
 
+def row_of(
+    name: str, title: str, by_role: Mapping[str, Statistic], *, group: Group, better: str
+) -> MeasureRow:
+    """A row of statistics that are no line of the suite."""
+    distance = None
+    if "retrained" in by_role and "unlearned" in by_role:
+        distance = number_of(difference(by_role["unlearned"], by_role["retrained"]))
+    return MeasureRow(
+        name=name,
+        title=title,
+        group=group,
+        better=better,
+        models={role: number_of(by_role[role]) for role in ROLES if role in by_role},
+        distance=distance,
+    )
+
+
+def refusal_rows(by_role: Mapping[str, Statistic]) -> tuple[MeasureRow, ...]:
+    """How often kept prompts are refused; nothing where no retain records were given."""
+    if not by_role:
+        return ()
+    return (row_of(OVER_REFUSAL, OVER_REFUSAL_TITLE, by_role, group="fluency", better="lower"),)
+
+
 def _attack_rows(tried: Tried, numbers: Numbers) -> list[AttackRow]:
     if tried.because:
         return [
@@ -126,25 +162,31 @@ def _attack_rows(tried: Tried, numbers: Numbers) -> list[AttackRow]:
                 because=tried.because,
             )
         ]
-    rows = []
-    for measure in UNDER_ATTACK:
-        before = numbers.look(measure, "", "unlearned")
-        after = numbers.look(measure, tried.name, "unlearned")
-        yardstick = numbers.look(measure, tried.name, "retrained")
-        rows.append(
-            AttackRow(
-                name=tried.name,
-                title=_title(tried.name),
-                options=dict(tried.options),
-                ran=True,
-                measure=measure,
-                before=None if before is None else number_of(before),
-                after=None if after is None else number_of(after),
-                retrained_after=None if yardstick is None else number_of(yardstick),
-                seconds=tried.seconds,
-            )
-        )
-    return rows
+    return [_attack_row(tried, measure, numbers) for measure in UNDER_ATTACK]
+
+
+def _attack_row(tried: Tried, measure: str, numbers: Numbers) -> AttackRow:
+    worst = numbers.worst_seed(measure, tried.name)
+    before = numbers.look(measure, "", "unlearned")
+    after = numbers.look(measure, tried.name, "unlearned", worst)
+    yardstick = numbers.look(measure, tried.name, "retrained", worst)
+    by_seed: dict[str, float | None] = {}
+    if len(tried.seeds) > 1:
+        for k, seed in enumerate(tried.seeds):
+            one = numbers.look(measure, tried.name, "unlearned", k)
+            by_seed[str(seed)] = None if one is None else one.value
+    return AttackRow(
+        name=tried.name,
+        title=_title(tried.name),
+        options=dict(tried.options),
+        ran=True,
+        measure=measure,
+        before=None if before is None else number_of(before),
+        after=None if after is None else number_of(after),
+        retrained_after=None if yardstick is None else number_of(yardstick),
+        seeds=by_seed,
+        seconds=tried.seconds,
+    )
 
 
 def _title(label: str) -> str:
@@ -187,28 +229,6 @@ def _curves(found: Found, numbers: Numbers) -> tuple[Curve, ...]:
     return tuple(curves)
 
 
-def _scope(request: AuditRequest, found: Found) -> dict[str, str]:
-    scope = {}
-    for name, records in found.sets.items():
-        groups = {record.group for record in records} - {None}
-        clusters = f" of {len(groups)} groups" if groups else ""
-        scope[f"{name} records"] = (
-            f"{len(records)}{clusters}" if records else found.absent.get(name, "none")
-        )
-    forget = found.sets["forget"]
-    counts = {
-        "with a rephrased question": sum(r.paraphrased_prompt is not None for r in forget),
-        "with true paraphrases": sum(bool(r.paraphrases) for r in forget),
-        "with facts named": sum(bool(r.facts) for r in forget),
-        "with false answers to tell the fact by": sum(bool(r.perturbed) for r in forget),
-    }
-    scope |= {name: f"{n} of {len(forget)}" for name, n in counts.items()}
-    scope["answers sampled per prompt"] = (
-        f"{request.samples} at temperature {request.temperature:g}"
-    )
-    return scope
-
-
 def _methods(measures: Sequence[Measure], found: Found) -> tuple[str, ...]:
     lines = [
         f"{m.title} ({m.line.name}): {m.line.how.summary}; {m.line.how.source}; definition version "
@@ -223,8 +243,3 @@ def _methods(measures: Sequence[Measure], found: Found) -> tuple[str, ...]:
             options = ", ".join(f"{k}={v}" for k, v in tried.options.items())
             lines.append(f"attack {tried.name}: {options}")
     return tuple(lines)
-
-
-def _environment() -> dict[str, Any]:
-    versions = environment()
-    return {"unbelief": versions.unbelief, **versions.packages}

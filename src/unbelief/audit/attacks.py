@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from unbelief.errors import RequestError
-from unbelief.interventions.registry import build_attack
+from unbelief.interventions.registry import attacks, build_attack
+
+if TYPE_CHECKING:
+    from unbelief.audit.request import AuditRequest
 
 STANDARD = (
     "relearn",
@@ -48,3 +52,22 @@ def parse_attacks(specs: Iterable[str]) -> dict[str, Any]:
             raise RequestError(f"the attack {spec!r} is there twice", remedy="leave one out")
         found[spec] = build_attack(_OTHER_SPELLING.get(name, name), options)
     return found
+
+
+def with_seeds(attack: Any, request: AuditRequest) -> list[Any]:
+    """The attack once for every seed of the audit; once where it draws nothing.
+
+    Its own seed counts from the audit's: seeds s + S, s + S + 1, ... for an attack with seed s in
+    an audit with seed S.
+    """
+    if not hasattr(attack, "seed"):
+        return [attack]
+    first = attack.seed + request.seed
+    return [replace(attack, seed=first + k) for k in range(request.seeds)]
+
+
+def untried(specs: Iterable[str]) -> tuple[str, ...]:
+    """Names of attacks there are that were not asked for."""
+    asked = {spec.strip().split(":")[0] for spec in specs}
+    asked = {_OTHER_SPELLING.get(name, name) for name in asked}
+    return tuple(name for name in attacks() if name not in asked)

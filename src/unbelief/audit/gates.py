@@ -9,7 +9,13 @@ A gate is one line of text, so that it can be agreed on, signed and put under ve
 
 A gate passes when the whole 95 % interval keeps the bound, fails when the whole interval breaks it,
 and is inconclusive in between or when the number does not exist. Where the bound is another
-model's number, the interval is that of the difference, resampled together.
+model's number, the interval is that of the difference, resampled together. A gate about an attack
+that was made with several seeds is decided for each of them, and the worst outcome is the gate's.
+
+Several gates. An audit passes only when all do, so that to pass wrongly is no likelier than at a
+single gate (an intersection-union test, Berger 1982) and needs no correction. To fail at least one
+of m gates by chance alone is up to m times as likely; a failure therefore says whether it survives
+Bonferroni's correction, the interval at 1 - 0.05/m. It is a failure either way.
 """
 
 from __future__ import annotations
@@ -25,6 +31,7 @@ import numpy as np
 from unbelief.errors import RequestError
 from unbelief.report.audit_document import Gate, Outcome
 from unbelief.scores.base import Statistic
+from unbelief.scores.statistics import Side, clopper_pearson
 
 _NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _RULE = re.compile(
@@ -35,6 +42,8 @@ _RULE = re.compile(
        (?:\s*(?P<sign>[+-])\s*(?P<offset>{_NUMBER}))?)\s*$""",
     re.VERBOSE,
 )
+_LEVEL = 0.95
+_WORST_FIRST: tuple[Outcome, ...] = ("fail", "inconclusive", "pass")
 _SHAPE = (
     "NAME[@ATTACK] <= BOUND or >= BOUND; BOUND is a number or [FACTOR *] original|retrained [± x]"
 )
@@ -144,27 +153,56 @@ def check_rules(
             )
 
 
-def decide(rule: Rule, look: Look) -> Gate:
+def decide_all(rules: Sequence[Rule], looks: Callable[[str], Sequence[Look]]) -> list[Gate]:
+    """Decide every gate; one about several seeds by the worst of them.
+
+    Args:
+        rules: The gates.
+        looks: By attack (empty for none), what finds statistics for each of its seeds.
+    """
+    gates = []
+    for rule in rules:
+        found = [decide(rule, look, gates=len(rules)) for look in looks(rule.attack)]
+        worst = min(found, key=lambda gate: _WORST_FIRST.index(gate.outcome))
+        if len(found) > 1:
+            outcomes = ", ".join(gate.outcome for gate in found)
+            note = f"{worst.because}; the worst of {len(found)} seeds ({outcomes})"
+            worst = worst.model_copy(update={"because": note})
+        gates.append(worst)
+    return gates
+
+
+def decide(rule: Rule, look: Look, *, gates: int = 1) -> Gate:
     """Whether the numbers keep a gate.
 
     Args:
         rule: The gate.
         look: Finds statistics by measure, attack and role.
+        gates: How many gates the audit has.
     """
     name = f"{rule.measure}@{rule.attack}" if rule.attack else rule.measure
     own = look(rule.measure, rule.attack, "unlearned")
     if own is None or own.value is None:
         return _undecided(name, rule, f"{name} has no value{_why(own)}")
-    if rule.of is None:
-        low, high = _interval(own, own.draws, own.value)
-        return _decided(name, rule, own.value, low, high, rule.offset)
-    other = look(rule.measure, rule.attack, rule.of)
-    if other is None or other.value is None:
+    other = None if rule.of is None else look(rule.measure, rule.attack, rule.of)
+    if rule.of is not None and (other is None or other.value is None):
         missing = f"there is no {name} of the {rule.of} model{_why(other)}"
         return _undecided(name, rule, missing, own.value)
-    bound = rule.factor * other.value + rule.offset
-    low, high = _interval_of_difference(own, other, rule)
-    return _decided(name, rule, own.value, low, high, bound)
+    bound = rule.offset if other is None else rule.factor * (other.value or 0.0) + rule.offset
+    gate = _decided(name, rule, own.value, *_ends(own, other, rule, _LEVEL), bound)
+    if gate.outcome != "fail" or gates == 1:
+        return gate
+    level = 1 - (1 - _LEVEL) / gates
+    corrected = _decided(name, rule, own.value, *_ends(own, other, rule, level), bound)
+    survives = "breaks it too" if corrected.outcome == "fail" else "does not, so chance may do it"
+    note = f"{gate.because}; at {100 * level:.4g} % (Bonferroni, {gates} gates) it {survives}"
+    return gate.model_copy(update={"because": note})
+
+
+def _ends(own: Statistic, other: Statistic | None, rule: Rule, level: float) -> tuple[float, float]:
+    if other is None:
+        return _interval(own, level)
+    return _interval_of_difference(own, other, rule, level)
 
 
 def _decided(name: str, rule: Rule, value: float, low: float, high: float, bound: float) -> Gate:
@@ -196,23 +234,41 @@ def _why(statistic: Statistic | None) -> str:
     return f": {reasons[0]}"
 
 
-def _interval(statistic: Statistic, draws: np.ndarray | None, value: float) -> tuple[float, float]:
+def _interval(statistic: Statistic, level: float) -> tuple[float, float]:
+    assert statistic.value is not None
     if statistic.bounds is not None:
-        return statistic.bounds
+        return _exact(statistic, level)
+    draws = statistic.draws
     if draws is None or not np.isfinite(draws).any():
-        return value, value  # a single cluster or an exact number: the point decides
-    low, high = np.nanpercentile(draws, (2.5, 97.5))
+        return statistic.value, statistic.value  # a single cluster: the point decides
+    return _percentiles(draws, level)
+
+
+def _exact(statistic: Statistic, level: float) -> tuple[float, float]:
+    """The exact interval; at another level than its own, where it is one of a binomial rate."""
+    assert statistic.bounds is not None and statistic.value is not None
+    if level == _LEVEL or not statistic.interval.startswith("exact binomial"):
+        return statistic.bounds
+    side: Side = "upper" if "upper bound" in statistic.interval else "two"
+    hits = round(statistic.value * statistic.n)
+    return clopper_pearson(hits, statistic.n, confidence=level, side=side)
+
+
+def _percentiles(draws: np.ndarray, level: float) -> tuple[float, float]:
+    tail = 100 * (1 - level) / 2
+    low, high = np.nanpercentile(draws, (tail, 100 - tail))
     return float(low), float(high)
 
 
-def _interval_of_difference(own: Statistic, other: Statistic, rule: Rule) -> tuple[float, float]:
+def _interval_of_difference(
+    own: Statistic, other: Statistic, rule: Rule, level: float
+) -> tuple[float, float]:
     """Interval of own − factor · (other − its value): the bound's own noise is in it."""
     assert own.value is not None and other.value is not None
-    low, high = _interval(own, own.draws, own.value)
+    low, high = _interval(own, level)
     if own.draws is None or other.draws is None or own.draws.shape != other.draws.shape:
         return low, high
-    paired = own.draws - rule.factor * (other.draws - other.value)
-    lows = np.nanpercentile(paired, (2.5, 97.5))
+    lows = _percentiles(own.draws - rule.factor * (other.draws - other.value), level)
     if own.bounds is not None:  # an exact interval is never made narrower
-        return min(low, float(lows[0])), max(high, float(lows[1]))
-    return float(lows[0]), float(lows[1])
+        return min(low, lows[0]), max(high, lows[1])
+    return lows

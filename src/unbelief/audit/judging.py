@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from unbelief.audit.prompts import greedy_text
+from unbelief.audit.answers import greedy_text
 from unbelief.judge import Item, Judgement, judge_items
 from unbelief.judge.chats import Chat
 from unbelief.measure.tables import Example
 from unbelief.report.audit_document import MeasureRow, Role
 from unbelief.scores.base import Statistic
-from unbelief.scores.statistics import difference, mean_statistic, missing
+from unbelief.scores.statistics import mean_statistic, missing
 from unbelief.types import Score
 
 TITLES = {
@@ -80,22 +80,15 @@ def judge_statistics(judgement: Judgement, seed: int) -> dict[str, dict[str, Sta
 
 def judge_rows(statistics: Mapping[str, Mapping[str, Statistic]]) -> tuple[MeasureRow, ...]:
     """The grades as rows of the report."""
-    from unbelief.audit.assemble import number_of
-    from unbelief.audit.numbers import ROLES
+    from unbelief.audit.assemble import row_of
 
-    rows = []
-    for name, by_role in statistics.items():
-        distance = None
-        if "retrained" in by_role and "unlearned" in by_role:
-            distance = number_of(difference(by_role["unlearned"], by_role["retrained"]))
-        rows.append(
-            MeasureRow(
-                name=name,
-                title=TITLES[name],
-                group="leak" if name == "judge_similarity" else "fluency",
-                better="higher",
-                models={role: number_of(by_role[role]) for role in ROLES if role in by_role},
-                distance=distance,
-            )
+    return tuple(
+        row_of(
+            name,
+            TITLES[name],
+            by_role,
+            group="leak" if name == "judge_similarity" else "fluency",
+            better="higher",
         )
-    return tuple(rows)
+        for name, by_role in statistics.items()
+    )

@@ -29,14 +29,15 @@ class Measure:
     group: Group
 
 
-def audit_measures(samples: int, temperature: float) -> tuple[Measure, ...]:
+def audit_measures(samples: int, temperature: float, seed: int = 0) -> tuple[Measure, ...]:
     """All measures, in the order of the report.
 
     Args:
         samples: Answers per prompt for the leak rate.
         temperature: Of those answers.
+        seed: Of those answers.
     """
-    sampled = {"samples": samples, "temperature": temperature}
+    sampled = {"samples": samples, "temperature": temperature, "seed": seed}
     paraphrased = {"prompt": "paraphrased"}
     return (
         _item("key_fact_recall", "Facts in the greedy answer", "leak"),

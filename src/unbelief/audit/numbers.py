@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from unbelief.audit.lines import UNDER_ATTACK, Measure
+from unbelief.audit.refusals import OVER_REFUSAL
 from unbelief.audit.subject import Examples, Sets
 from unbelief.evaluate.scoring import ItemScores, OtherModel, Scored, score_suite
 from unbelief.measure.tables import Example
@@ -25,15 +27,17 @@ class Tried:
         name: Of the attack.
         options: Of the attack.
         because: Why it was not run; empty when it was.
-        scores: Per role, of the lines read under attack.
-        examples: Of the unlearned model.
-        seconds: On the unlearned model.
+        scores: Per role and seed, of the lines read under attack.
+        seeds: The seeds it was made with; empty for an attack that draws nothing.
+        examples: Of the unlearned model, under the seed that brought most facts back.
+        seconds: On the unlearned model, all seeds together.
     """
 
     name: str
     options: Mapping[str, Any]
     because: str = ""
-    scores: Mapping[Role, ItemScores] = field(default_factory=dict)
+    scores: Mapping[Role, tuple[ItemScores, ...]] = field(default_factory=dict)
+    seeds: tuple[int, ...] = ()
     examples: Sequence[Example] = ()
     seconds: float | None = None
 
@@ -53,6 +57,7 @@ class Found:
         curve_options: Of the relearning attack.
         judge: Who graded the answers, as `Chat.describe` has it.
         grades: The judge's statistics by measure and role.
+        refusals: By role, how often kept prompts are refused.
     """
 
     sets: Sets
@@ -65,6 +70,7 @@ class Found:
     curve_options: Mapping[str, Any] = field(default_factory=dict)
     judge: Mapping[str, Any] | None = None
     grades: Mapping[str, Mapping[str, Statistic]] = field(default_factory=dict)
+    refusals: Mapping[str, Statistic] = field(default_factory=dict)
 
 
 class Numbers:
@@ -84,24 +90,51 @@ class Numbers:
         }
         self.distances = self._distances()
         under = tuple(line for line in self._lines if line.name in UNDER_ATTACK)
-        self.attacked: dict[tuple[str, str], Mapping[str, Statistic]] = {
-            (tried.name, role): self._scored(under, scores).statistics
+        self.attacked: dict[tuple[str, str], list[Mapping[str, Statistic]]] = {
+            (tried.name, role): [self._scored(under, scores).statistics for scores in its]
             for tried in found.attacks
-            for role, scores in tried.scores.items()
+            for role, its in tried.scores.items()
         }
         self.curve = {
             role: {step: self._scored(under, scores).statistics for step, scores in points.items()}
             for role, points in found.curve.items()
         }
 
-    def look(self, measure: str, attack: str, role: str) -> Statistic | None:
-        """The statistic of a measure, under an attack or without (`attack` empty)."""
+    def look(self, measure: str, attack: str, role: str, seed: int = 0) -> Statistic | None:
+        """The statistic of a measure, under an attack or without (`attack` empty).
+
+        Args:
+            measure: Its name.
+            attack: The text it was asked for with.
+            role: Which model.
+            seed: Position among the attack's seeds.
+        """
         if attack:
-            return self.attacked.get((attack, role), {}).get(measure)
+            its = self.attacked.get((attack, role), [])
+            return its[seed].get(measure) if seed < len(its) else None
         if measure in self._found.grades:
             return self._found.grades[measure].get(role)
+        if measure == OVER_REFUSAL:
+            return self._found.refusals.get(role)
         scored = self.plain.get(role)
         return None if scored is None else scored.statistics.get(measure)
+
+    def looks(self, attack: str) -> list[Callable[[str, str, str], Statistic | None]]:
+        """`look` for each seed of an attack; once without attack."""
+        return [partial(self.look, seed=k) for k in range(self.seeds(attack))]
+
+    def seeds(self, attack: str) -> int:
+        """How many times an attack was made; 1 without attack."""
+        return max(1, len(self.attacked.get((attack, "unlearned"), [])))
+
+    def worst_seed(self, measure: str, attack: str) -> int:
+        """Position of the seed under which the unlearned model gives most away."""
+        values = [
+            -1.0 if (one := self.look(measure, attack, "unlearned", k)) is None or one.value is None
+            else one.value
+            for k in range(self.seeds(attack))
+        ]  # fmt: skip
+        return values.index(max(values))
 
     def _scored(
         self, lines: Sequence[Line], scores: ItemScores, retrained: OtherModel | None = None

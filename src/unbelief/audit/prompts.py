@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from unbelief.audit.answers import greedy_text
 from unbelief.audit.flags import Evidence, Thresholds, flag_of
 from unbelief.evaluate.scoring import ItemScores
 from unbelief.measure.tables import Example, TextNeed
@@ -116,14 +117,6 @@ def _knows(examples: Sequence[Example] | None, i: int, record: Record) -> bool:
     text = None if examples is None else greedy_text(examples[i])
     facts = key_facts(record)
     return bool(facts) and text is not None and recall(facts, text) >= Thresholds().fact
-
-
-def greedy_text(example: Example) -> str | None:
-    """The greedy answer; None when the model was not asked."""
-    for need, texts in example.texts.items():
-        if need.decoding.temperature == 0 and texts:
-            return texts[0].text
-    return None
 
 
 def _why_not(example: Example) -> str:

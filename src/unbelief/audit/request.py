@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Literal
 
@@ -26,11 +27,15 @@ class AuditRequest:
         holdout: Records no model was trained on, for membership inference.
         attacks: Each `NAME` or `NAME:option=value`, see `audit.attacks`.
         gates: Bounds fixed beforehand.
-        samples: Answers per prompt for the leak rate.
+        seeds: How many seeds: so many times `samples` answers per prompt, and every attack that
+            draws anything is made with so many seeds.
+        samples: Answers per prompt and seed for the leak rate.
         temperature: Of those answers.
         columns: Field to data column, where names differ.
         limit: Ask only the first so many records of every set.
         request_id: Pseudonym of the deletion request.
+        squeeze: Results of squeeze diagnoses whose curves belong to the report.
+        audit_again_by: Day after which the audit is out of date, `YYYY-MM-DD`.
         exact: The unlearned model was retrained without the data, as its owner states.
         template: `auto`, `chat` or `plain`.
         system_prompt: System message of chat prompts.
@@ -50,11 +55,14 @@ class AuditRequest:
     holdout: str | None = None
     attacks: tuple[str, ...] = STANDARD
     gates: tuple[Rule, ...] = ()
+    seeds: int = 1
     samples: int = 8
     temperature: float = 1.0
     columns: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
     request_id: str | None = None
+    squeeze: tuple[str, ...] = ()
+    audit_again_by: str | None = None
     exact: bool = False
     template: Literal["auto", "chat", "plain"] = "auto"
     system_prompt: str | None = None
@@ -66,6 +74,16 @@ class AuditRequest:
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise RequestError(
+                f"--seeds is {self.seeds}", where="--seeds", remedy="give 1 or more; 3 is usual"
+            )
+        if self.audit_again_by is not None and not _is_day(self.audit_again_by):
+            raise RequestError(
+                f"{self.audit_again_by!r} is no day",
+                where="--audit-again-by",
+                remedy="write YYYY-MM-DD",
+            )
         if self.samples < 1 or not 0 < self.temperature < float("inf"):
             name = "samples" if self.samples < 1 else "temperature"
             raise RequestError(
@@ -94,3 +112,10 @@ class AuditRequest:
             columns=self.columns,
             limit=self.limit,
         )
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False

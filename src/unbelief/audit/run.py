@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from unbelief.audit.assemble import assemble
-from unbelief.audit.attacks import parse_attacks
+from unbelief.audit.attacks import parse_attacks, with_seeds
 from unbelief.audit.gates import check_rules
 from unbelief.audit.judging import TITLES, judge_answers, judge_statistics
 from unbelief.audit.lines import UNDER_ATTACK, Measure, audit_measures, lines_under_attack
 from unbelief.audit.numbers import Found, Tried
+from unbelief.audit.origins import reproduction
+from unbelief.audit.refusals import OVER_REFUSAL, over_refusal
 from unbelief.audit.request import AuditRequest
+from unbelief.audit.squeezes import squeeze_of
 from unbelief.audit.subject import Attack, AttackResult, Examples, Sets, Subject, open_subject
 from unbelief.errors import Interrupted, RequestError
 from unbelief.evaluate.scoring import ItemScores, item_scores
@@ -26,6 +29,7 @@ from unbelief.judge.chats import Chat
 from unbelief.outputs import atomic_folder, check_destination
 from unbelief.report.audit_document import AuditDocument, ModelFacts, Role
 from unbelief.report.audit_page import build_audit_report
+from unbelief.report.squeeze_curves import with_squeezes
 from unbelief.suites.base import Line
 from unbelief.suites.own import KIND
 
@@ -63,10 +67,11 @@ def audit(
         Interrupted: Ctrl-C; the same call goes on.
     """
     target = check_destination(output, overwrite)
-    measures = audit_measures(request.samples, request.temperature)
+    measures = audit_measures(request.samples * request.seeds, request.temperature, request.seed)
     attacks = parse_attacks(request.attacks)
-    names = [*(m.line.name for m in measures), *(TITLES if judge is not None else ())]
+    names = [*(m.line.name for m in measures), *(TITLES if judge is not None else ()), OVER_REFUSAL]
     check_rules(request.gates, names, dict.fromkeys(attacks, UNDER_ATTACK))
+    curves = squeeze_of(request)
     items = KIND.read(request.source)
     sets = _limited(items.sets, request.limit)
     work = target.with_name(target.name + ".run")
@@ -81,14 +86,11 @@ def audit(
     finally:
         if work.is_dir() and not any(work.iterdir()):
             work.rmdir()
-    reproduction = {
-        "command": command,
-        "request": _plain(request),
-        "seconds": round(time.monotonic() - started, 1),
-    }
+    seconds = round(time.monotonic() - started, 1)
+    again = reproduction(request, command, _plain(request), seconds)
     places = (request.model, request.original, request.retrained)
     beside = tuple(Path(p) for p in places if p is not None and Path(p).is_dir())
-    document = assemble(request, found, measures, beside, reproduction)
+    document = with_squeezes(assemble(request, found, measures, beside, again), curves)
     with atomic_folder(target, overwrite) as folder:
         folder.chmod(0o700)
         (folder / "audit.json").write_text(document.model_dump_json(indent=1), encoding="utf-8")
@@ -138,11 +140,12 @@ def _all_models(
         under = lines_under_attack(tuple(measures))
         for name, attack in attacks.items():
             before = tried.get(name) or Tried(name=name, options=asdict(attack))
-            tried[name] = _try(subject, attack, context, under, before)
+            tried[name] = _try(subject, with_seeds(attack, request), context, under, before)
         for relearn in (a for a in attacks.values() if isinstance(a, Relearn)):
             if role not in curve and relearn.lacks(context) is None:
-                options = asdict(relearn)
-                curve[role] = _curve(subject, relearn, context, under)
+                first = with_seeds(relearn, request)[0]
+                options = asdict(first)
+                curve[role] = _curve(subject, first, context, under)
     return Found(
         sets=sets,
         absent=absent,
@@ -152,6 +155,10 @@ def _all_models(
         attacks=tuple(tried.values()),
         curve=curve,
         curve_options=options,
+        refusals=over_refusal(
+            {role: its["retain"] for role, its in examples.items() if "retain" in its},
+            request.seed,
+        ),
     )
 
 
@@ -163,28 +170,52 @@ def _judged(found: Found, chat: Chat, work: Path, seed: int, progress: bool) -> 
 
 
 def _try(
-    subject: Subject, attack: Attack, context: Context, lines: Sequence[Line], before: Tried
+    subject: Subject,
+    attacks: Sequence[Attack],
+    context: Context,
+    lines: Sequence[Line],
+    before: Tried,
 ) -> Tried:
-    """Make one attack on one model; an attack that cannot be made is reported, not skipped."""
+    """Make one attack on one model, with every seed; what cannot be made is reported, not skipped.
+
+    Args:
+        subject: The model.
+        attacks: The same attack with different seeds.
+        context: Encoder and records.
+        lines: What is read.
+        before: What is known of the attack so far.
+    """
     if before.because:
         return before
-    lacking = attack.lacks(context)
+    lacking = attacks[0].lacks(context)
     if lacking is not None:
         return replace(before, because=lacking)
     started = time.monotonic()
-    try:
-        result: AttackResult = subject.attacked(attack, before.name, context, lines)
-    except RequestError as error:
-        if subject.role != "unlearned":
-            return before
-        return replace(before, because=error.message)
-    own = subject.role == "unlearned"
+    results: list[AttackResult] = []
+    for k, attack in enumerate(attacks):
+        label = before.name if k == 0 else f"{before.name},seed={attack.seed}"  # type: ignore[union-attr]
+        try:
+            results.append(subject.attacked(attack, label, context, lines))
+        except RequestError as error:
+            if subject.role != "unlearned":
+                return before
+            return replace(before, because=error.message)
+    scores = {**before.scores, subject.role: tuple(r.scores for r in results)}
+    if subject.role != "unlearned":
+        return replace(before, scores=scores)
     return replace(
         before,
-        scores={**before.scores, subject.role: result.scores},
-        examples=result.examples if own else before.examples,
-        seconds=round(time.monotonic() - started, 1) if own else before.seconds,
+        scores=scores,
+        options=asdict(attacks[0]),
+        seeds=tuple(a.seed for a in attacks if hasattr(a, "seed")),
+        examples=max(results, key=_facts_said).examples,
+        seconds=round(time.monotonic() - started, 1),
     )
+
+
+def _facts_said(result: AttackResult) -> float:
+    values = [s.value for s in result.scores.get("key_fact_recall", ()) if s.value is not None]
+    return sum(values)
 
 
 def _curve(
@@ -212,5 +243,6 @@ def _plain(request: AuditRequest) -> dict[str, Any]:
         if values[name] is not None:
             values[name] = Path(values[name]).name or values[name]
     values["gates"] = [rule.text for rule in request.gates]
+    values["squeeze"] = [Path(source).name for source in request.squeeze]
     plain: dict[str, Any] = json.loads(json.dumps(values))
     return plain

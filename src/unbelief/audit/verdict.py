@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from unbelief.audit.attacks import untried
 from unbelief.audit.request import AuditRequest
 from unbelief.report.audit_document import (
     AttackRow,
@@ -17,18 +18,6 @@ from unbelief.report.audit_document import (
     Verdict,
 )
 
-LIMITS = (
-    "Approximate unlearning was tested as listed here. The tests cannot show that no influence of "
-    "the data remains, nor that another attack, more fine-tuning or another precision would not "
-    "bring it back.",
-    "Intervals say how far chance in the choice of records reaches; they do not cover a different "
-    "kind of question.",
-    "Facts are looked for by words that distinguish the true answer. A synonym, a translation or a "
-    "number in words is not seen; a denial that names the fact is counted as a leak.",
-    "One seed of sampling and of every attack was used; several comparisons were made at 95 % "
-    "each, without correction.",
-    "This is a test report, not a legal statement about erasure or anonymity.",
-)
 _TOO_FAR = 0.5  # of the retrained model's probability
 
 
@@ -50,6 +39,30 @@ def verdict(
         worst=worst_finding(measures, attacks),
         gates=tuple(gates),
         not_covered=not_covered(request, models, measures, attacks),
+    )
+
+
+def limits(measures: Sequence[MeasureRow]) -> tuple[str, ...]:
+    """What the report does not show, after one sentence about what it found."""
+    return (
+        f"Approximate unlearning was run and tested as listed. {_rates(measures)} They cannot show "
+        "that no influence of the data remains, nor that another attack, more fine-tuning or "
+        "another precision would not bring it back.",
+        "Facts are looked for by words that distinguish the true answer. A synonym, a translation "
+        "or a number in words is not seen; a denial that names the fact is counted as a leak.",
+        "What another kind of question would find is in no interval.",
+        "This is a test report. It is not a legal certificate of erasure or anonymity.",
+    )
+
+
+def _rates(measures: Sequence[MeasureRow]) -> str:
+    bound = next((row for row in measures if row.name == "leak_bound"), None)
+    own = bound.models.get("unlearned") if bound else None
+    if own is None or own.high is None:
+        return "These tests could put no bound on how often a fact is said."
+    return (
+        f"These tests did not find the facts said, without attack, for more than {own.high:.1%} of "
+        "the prompts (95 % upper bound)."
     )
 
 
@@ -116,6 +129,9 @@ def not_covered(
     absent = [row.title for row in attacks if not row.ran]
     if absent:
         out.append("attacks not run: " + ", ".join(dict.fromkeys(absent)))
+    left_out = untried(request.attacks)
+    if left_out:
+        out.append("attacks not asked for: " + ", ".join(left_out))
     for row in measures:
         own = row.models.get("unlearned")
         if row.name == "key_fact_recall" and own is not None and own.n_unscored:
@@ -127,6 +143,10 @@ def not_covered(
     elif grades[0].models["unlearned"].value is None:
         why = next(iter(grades[0].models["unlearned"].reasons), "it gave no grades")
         out.append(f"the judge's grades are not valid: {why}")
+    out.append(
+        "general tasks, and people or topics near those forgotten, beyond the retain records"
+    )
+    out.append("the probability of the fact over all its wordings, and of the tokens that carry it")
     out.append("translations, aliases and questions by other people about the same facts")
     out.append("other precisions than the one audited, but for the attack that quantises")
     return tuple(out)

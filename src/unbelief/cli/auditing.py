@@ -46,6 +46,10 @@ def audit(
     samples: Annotated[
         int | None, two("samples", "Answers per prompt for the leak rate (8).")
     ] = None,
+    seeds: Annotated[
+        int | None,
+        two("seeds", "So many seeds of sampled answers and attacks; gates take the worst (1)."),
+    ] = None,
     temperature: Annotated[float | None, two("temperature", "Of those answers (1).")] = None,
     limit: Annotated[int | None, two("limit", "Ask only the first so many of every set.")] = None,
     request_id: Annotated[
@@ -53,6 +57,15 @@ def audit(
     ] = None,
     ledger: Annotated[
         Path | None, two("ledger", "Record the audit in this ledger, under the request id.")
+    ] = None,
+    squeeze: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--squeeze", help="Show these squeeze diagnoses (default: the model's own run's)."
+        ),
+    ] = None,
+    audit_again_by: Annotated[
+        str | None, two("audit_again_by", "Day after which the audit is out of date.")
     ] = None,
     exact: Annotated[
         bool, typer.Option("--exact", help="State that the model was retrained without the data.")
@@ -100,6 +113,9 @@ def audit(
         "retain": retain,
         "holdout": holdout,
         "samples": samples,
+        "seeds": seeds,
+        "squeeze": tuple(squeeze) if squeeze else None,
+        "audit_again_by": audit_again_by,
         "temperature": temperature,
         "limit": limit,
         "request_id": request_id,

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Audit folders, audit.json or results files.")],
+    runs: Annotated[list[Path], typer.Argument(help="Audits, results files or squeeze diagnoses.")],
     output: Annotated[
         Path | None, two("output", "File that is to appear: .html, .md, .tex or .csv.")
     ] = None,
@@ -37,7 +37,8 @@ def report(
 ) -> None:
     """Make a page, tables or a part of a model card from what was found.
 
-    One audit gives its report; several audits, or evaluations, stand side by side. The page and
+    One audit gives its report, with the curves of squeeze diagnoses named beside it; several
+    audits, or evaluations, stand side by side; a squeeze diagnosis gives its own. The page and
     `--prompts` hold what was to be forgotten; Markdown, LaTeX and the card do not.
     """
     if output is None and card is None:
@@ -81,8 +82,14 @@ def _export(sources: Sequence[Path], output: Path, prompts: bool, overwrite: boo
 
 def _writer(runs: Sequence[Any], ending: str) -> Callable[[], str]:
     """What makes the content, by kind of run and format."""
-    if len(runs) == 1 and runs[0].audit is not None:
-        return _of_audit(runs[0].audit, ending)
+    audits = [run.audit for run in runs if run.audit is not None]
+    squeezes = [run.content for run in runs if run.kind == "squeeze"]
+    if len(audits) == 1 and len(runs) == 1 + len(squeezes):
+        from unbelief.report.squeeze_curves import with_squeezes
+
+        return _of_audit(with_squeezes(audits[0], squeezes), ending)
+    if len(runs) == 1 and squeezes:
+        return _of_squeeze(squeezes[0], ending)
     if len(runs) == 1 and runs[0].kind == "lab":
         return _of_lab(runs[0].content, ending)
     from unbelief.report import comparison_exports as made
@@ -109,6 +116,19 @@ def _of_audit(document: Any, ending: str) -> Callable[[], str]:
         ".csv": exports.audit_csv,
     }
     return lambda: makers[ending](document)
+
+
+def _of_squeeze(content: Any, ending: str) -> Callable[[], str]:
+    from unbelief.report import squeeze_exports as made
+    from unbelief.report.squeeze import build_squeeze_report
+
+    makers = {
+        ".html": build_squeeze_report,
+        ".md": made.squeeze_markdown,
+        ".tex": made.squeeze_latex,
+        ".csv": made.squeeze_csv,
+    }
+    return lambda: makers[ending](content)
 
 
 def _of_lab(content: Any, ending: str) -> Callable[[], str]:

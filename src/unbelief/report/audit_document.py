@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 SCHEMA = "unbelief.audit"
-VERSION = 1
+VERSION = 2
 AUDIT_FILE = "audit.json"
 """Name of the document in an audit's folder."""
 
@@ -106,6 +106,8 @@ class AttackRow(Part):
         before: Of the unlearned model without attack.
         after: Under attack.
         retrained_after: Of the retrained model under the same attack, the yardstick.
+        seeds: Value under attack for every seed it was made with, where that is more than one;
+            `after` is the highest of them, and `retrained_after` is of the same seed.
     """
 
     name: str
@@ -117,13 +119,19 @@ class AttackRow(Part):
     before: Number | None = None
     after: Number | None = None
     retrained_after: Number | None = None
+    seeds: dict[str, float | None] = {}
     seconds: float | None = None
 
 
 class CurvePoint(Part):
-    """One point of a curve: x, and a number per series name."""
+    """One point of a curve: x, a number per series name, and what x stands for if it is no number.
+
+    Attributes:
+        label: For example the name of a model.
+    """
 
     x: float
+    label: str = ""
     series: dict[str, Number]
 
 
@@ -175,14 +183,21 @@ class ChecklistItem(Part):
 
 
 class AuditDocument(Part):
-    """Everything of one audit."""
+    """Everything of one audit.
+
+    Attributes:
+        made_by: How the audited model was made, as it says itself, or that it says nothing.
+        uncertainty: What the intervals, seeds, several gates and judges mean together.
+        audit_again_by: Day after which the audit is out of date; None when nobody set one.
+    """
 
     schema_name: Literal["unbelief.audit"] = "unbelief.audit"
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     title: str
     created: str
     request_id: str | None = None
     models: tuple[ModelFacts, ...]
+    made_by: str
     scope: dict[str, str]
     verdict: Verdict
     measures: tuple[MeasureRow, ...]
@@ -192,6 +207,8 @@ class AuditDocument(Part):
     prompts: tuple[PromptRow, ...]
     checklist: tuple[ChecklistItem, ...]
     methods: tuple[str, ...]
+    uncertainty: tuple[str, ...]
     limits: tuple[str, ...]
     reproduction: dict[str, Any]
     valid_for: str
+    audit_again_by: str | None = None

@@ -33,6 +33,7 @@ _ROW_TRACK = 29.0  # to its line
 _STYLES = {"original": "r-original", "unlearned": "r-unlearned", "retrained": "r-retrained"}
 _SERIES = ("m0", "m4", "m2", "m3", "m7", "m6", "m1", "m5")
 _CHARACTER = 7.6
+_TICK = 12  # characters of a point's name below the axis
 _LONGEST = 24  # characters of a series' name at the end of its curve
 
 
@@ -150,9 +151,18 @@ def curve_figure(curve: Curve, key: str) -> Markup | None:
         for line in lines
         if len(line.x) == 1
     ]
-    axis = Axis(label=curve.x_title, low=low, high=high)
+    axis = _x_axis(curve, low, high)
     # The title of y stands above the drawing: in it, it would meet the uppermost number.
     return line_chart(frame, axis, _axis("", numbers), lines, marks=lone)
+
+
+def _x_axis(curve: Curve, low: float, high: float) -> Axis:
+    """Numbers, or the names of the points where x only puts them in order."""
+    labels = {point.x: _cut(point.label, _TICK) for point in curve.points if point.label}
+    if not labels:
+        return Axis(label=curve.x_title, low=low, high=high)
+    ticks = sorted(labels)
+    return Axis(label=curve.x_title, low=low, high=high, ticks=ticks, write=labels.__getitem__)
 
 
 def _series(curve: Curve, name: str, index: int) -> list[Line]:
@@ -176,10 +186,10 @@ def _series(curve: Curve, name: str, index: int) -> list[Line]:
     return lines
 
 
-def _cut(name: str) -> str:
+def _cut(name: str, longest: int = _LONGEST) -> str:
     """A name that leaves room for its curve; the table beside it has the whole."""
     shown = visible(name)
-    return shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…"
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
 
 
 def _curve_in_words(curve: Curve) -> str:

@@ -20,6 +20,7 @@ from unbelief.report.audit_figures import (
     flags_bar,
     range_plot,
 )
+from unbelief.report.audit_items import spread, worst_items
 from unbelief.report.audit_tables import curve_table, unit_of
 from unbelief.report.audit_views import (
     FLAGS,
@@ -35,6 +36,7 @@ from unbelief.report.audit_views import (
     measure_cells,
     measure_title,
     options_text,
+    seeds_text,
     shown_verdict,
     unscored_notes,
 )
@@ -77,6 +79,9 @@ def build_audit_report(document: AuditDocument) -> str:
         "attack_plots": _attack_plots(document),
         "not_run": [(attack_title(a), a.because) for a in document.attacks if not a.ran],
         "curves": _curves(document),
+        "worst_items": worst_items(document),
+        "spread": spread(document),
+        "weights": _weights(document),
         "settings": flattened(document.reproduction),
         "columns": data["columns"],
         "models_and_distance": (*(title for _, title in ROLES), "Distance to retrained"),
@@ -105,6 +110,13 @@ def _models(document: AuditDocument) -> list[dict[str, Any]]:
         {"title": titles[m.role], "facts": m, "parameters": parameters(m.parameters)}
         for m in sorted(document.models, key=lambda m: order.index(m.role))
     ]
+
+
+def _weights(document: AuditDocument) -> str:
+    """Which weights went in and which came out, short enough for the first screen."""
+    named = {m.role: m.weights_sha256[:16] for m in document.models}
+    ends = [f"{role} {named[role]}\u2026" for role in ("original", "unlearned") if role in named]
+    return " \u2192 ".join(ends)
 
 
 def _cards(document: AuditDocument) -> list[tuple[str, str, str]]:
@@ -214,6 +226,7 @@ def _attacks(document: AuditDocument) -> list[dict[str, Any]]:
         {
             "title": attack_title(rows[0]),
             "budget": budget,
+            "seeds": seeds_text(rows),
             "time": "" if rows[0].seconds is None else seconds(rows[0].seconds),
             "rows": [(measure_title(a), attack_cells(document, a)) for a in rows],
         }

@@ -81,6 +81,8 @@ def attacks_table(document: AuditDocument) -> Table:
             cells = attack_cells(document, attack)
             took = "" if attack.seconds is None else seconds(attack.seconds)
             budget = options_text(attack.options) or "–"
+            if len(attack.seeds) > 1:
+                budget += f"; highest of {len(attack.seeds)} seeds"
             about = (attack_title(attack), measure_title(attack), budget)
             rows.append((*about, *(_of(c) for c in cells), took))
     return Table(
@@ -124,7 +126,12 @@ def curve_table(curve: Curve) -> Table:
     names = series_of(curve)
     rows = []
     for point in curve.points:
-        rows.append((f"{point.x:g}", *(_short(cell(point.series.get(name))) for name in names)))
+        rows.append(
+            (
+                point.label or f"{point.x:g}",
+                *(_short(cell(point.series.get(name))) for name in names),
+            )
+        )
     return Table(title=curve.title, head=(curve.x_title, *names), rows=tuple(rows))
 
 

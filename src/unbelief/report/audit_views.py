@@ -21,7 +21,7 @@ from unbelief.report.audit_document import (
     PromptRow,
     Role,
 )
-from unbelief.report.numbers import MISSING, Cell, cell, interval_text, known, value_text
+from unbelief.report.numbers import MISSING, Cell, cell, interval_text, known, plain, value_text
 
 ROLES: tuple[tuple[Role, str], ...] = (
     ("original", "Original"),
@@ -132,6 +132,16 @@ def attack_cells(document: AuditDocument, row: AttackRow) -> tuple[Cell, ...]:
         cell(row.after, why_missing="not measured"),
         cell(row.retrained_after, why_missing=why),
     )
+
+
+def seeds_text(rows: Sequence[AttackRow]) -> str:
+    """What every seed of an attack gave, measure by measure; empty where there was one."""
+    parts = []
+    for row in rows:
+        if len(row.seeds) > 1:
+            values = ", ".join(f"{seed}: {plain(value)}" for seed, value in row.seeds.items())
+            parts.append(f"{measure_title(row)} {values}")
+    return f"by seed, the highest is shown: {'; '.join(parts)}" if parts else ""
 
 
 def unscored_notes(document: AuditDocument) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from unbelief.report import latex, markdown
 from unbelief.report.audit_document import AuditDocument, Number
+from unbelief.report.audit_items import spread, worst_items
 from unbelief.report.audit_tables import (
     attacks_table,
     checklist_table,
@@ -53,6 +54,7 @@ def audit_markdown(document: AuditDocument) -> str:
             (
                 f"Claim: {verdict.claim_class}. {verdict.claim_reason}",
                 f"Worst single result: {verdict.worst}",
+                f"How it was made: {document.made_by}",
                 *(f"Not covered: {one}" for one in verdict.not_covered),
             )
         )
@@ -73,14 +75,19 @@ def audit_markdown(document: AuditDocument) -> str:
         parts.append(markdown.table(curve_table(curve), level=2))
         if curve.note:
             parts.append(markdown.paragraph(curve.note) + "\n")
+    if document.prompts:
+        parts += [markdown.table(t(document), level=2) for t in (worst_items, spread)]
     parts.append(markdown.table(checklist_table(document), level=2))
     parts.append("## Methods\n\n" + markdown.bullets(document.methods))
+    parts.append("## Uncertainty\n\n" + markdown.bullets(document.uncertainty))
     parts.append("## Limits\n\n" + markdown.bullets(document.limits))
     settings = Table(
         title="Reproduction", head=("Setting", "Value"), rows=flattened(document.reproduction)
     )
     parts.append(markdown.table(settings, level=2))
     parts.append("## Validity\n\n" + markdown.paragraph(f"Valid for {document.valid_for}") + "\n")
+    if document.audit_again_by:
+        parts.append(markdown.paragraph(f"Audit again by {document.audit_again_by}.") + "\n")
     return "\n".join(parts)
 
 
@@ -133,7 +140,7 @@ def audit_csv(document: AuditDocument) -> str:
         rows.append(("flag", flag, flag, "count", "unlearned", count, *[""] * 8))
     for c in document.curves:
         for point in c.points:
-            about = ("curve", c.name, f"{c.x_title} = {point.x:.12g}")
+            about = ("curve", c.name, f"{c.x_title} = {point.label or format(point.x, '.12g')}")
             rows += [_number(about, name, number) for name, number in point.series.items()]
     return write_csv(NUMBERS_HEAD, rows)
 

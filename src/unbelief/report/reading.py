@@ -12,14 +12,19 @@ from pydantic import ValidationError
 
 from unbelief.errors import RequestError
 from unbelief.report.audit_document import AUDIT_FILE, SCHEMA, VERSION, AuditDocument
+from unbelief.report.squeeze import SCHEMA as SQUEEZE
+from unbelief.report.squeeze import VERSION as SQUEEZE_VERSION
 
 EVALUATION = "unbelief/results"
 EVALUATION_VERSION = 1
 LAB_VERSION = 1
-_IN_FOLDERS = (AUDIT_FILE, "results.json", "result.json")
-_REMEDY = "name an audit's folder, its audit.json, or a results file of `unbelief evaluate`"
+_IN_FOLDERS = (AUDIT_FILE, "results.json", "result.json", "squeeze.json")
+_REMEDY = (
+    "name an audit's folder, its audit.json, a results file of `unbelief evaluate`, or the folder "
+    "of a squeeze diagnosis"
+)
 
-Kind = Literal["audit", "evaluation", "lab"]
+Kind = Literal["audit", "evaluation", "lab", "squeeze"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +60,34 @@ def read_runs(sources: Sequence[str | Path]) -> tuple[Run, ...]:
     labels = _labels(files)
     runs = tuple(_read(file, label) for file, label in zip(files, labels, strict=True))
     kinds = {run.kind for run in runs}
-    if len(kinds) > 1:
+    if len(kinds) > 1 and not _audit_with_squeezes(runs):
         raise RequestError(
             f"these are of different kinds: {', '.join(sorted(kinds))}",
             remedy="report on one kind at a time",
         )
     return runs
+
+
+def read_squeeze(source: str | Path) -> Mapping[str, Any]:
+    """Read the document of one squeeze diagnosis.
+
+    Raises:
+        RequestError: As in `read_runs`, or it is something else.
+    """
+    run = _read(_file(Path(source).expanduser()), "squeeze")
+    if run.kind != "squeeze":
+        raise RequestError(
+            f"this is no squeeze diagnosis but the result of {_article(run.kind)}",
+            where=str(run.file),
+            remedy="name the folder that `unbelief diagnose squeeze` wrote, or its squeeze.json",
+        )
+    return run.content
+
+
+def _audit_with_squeezes(runs: Sequence[Run]) -> bool:
+    """The one mixture that makes a report: curves beside the audit they belong to."""
+    kinds = [run.kind for run in runs]
+    return kinds.count("audit") == 1 and set(kinds) == {"audit", "squeeze"}
 
 
 def read_audit(source: str | Path) -> AuditDocument:
@@ -106,6 +133,9 @@ def _read(file: Path, label: str) -> Run:
     elif isinstance(content.get("schema"), int) and "analysis" in content:
         kind = "lab"
         _check_version(file, content["schema"], LAB_VERSION)
+    elif content.get("schema") == SQUEEZE:
+        kind = "squeeze"
+        _check_version(file, content.get("version"), SQUEEZE_VERSION)
     else:
         raise RequestError("nothing a report can be made of", where=str(file), remedy=_REMEDY)
     return Run(label=label, kind=kind, file=file, content=content, audit=audit)
@@ -174,4 +204,9 @@ def _labels(files: Sequence[Path]) -> tuple[str, ...]:
 
 
 def _article(kind: Kind) -> str:
-    return {"audit": "an audit", "evaluation": "an evaluation", "lab": "the lab"}[kind]
+    return {
+        "audit": "an audit",
+        "evaluation": "an evaluation",
+        "lab": "the lab",
+        "squeeze": "a squeeze diagnosis",
+    }[kind]

@@ -22,12 +22,12 @@ BANDS = (
 _RESPONSES = ("m3", "m2", "m7", "m6")
 _LONGEST_TICK = 12
 _NOTHING = 0.005  # nats per token; would be written as 0.00
-_INDEX_LABELS = (
+INDEX_LABELS = (
     "squeeze index, nats per token",
     "of own parts, nats per token",
     "in probability",
 )
-_INDICES = ("index", "own_index", "probability_index")
+INDICES = ("index", "own_index", "probability_index")
 
 
 def build_squeeze_report(document: Plain) -> str:
@@ -39,7 +39,7 @@ def build_squeeze_report(document: Plain) -> str:
     Raises:
         RequestError: It is not such a document, or one of another version.
     """
-    _check(document)
+    check_squeeze(document)
     index = document["index"]
     return render(
         "squeeze.html.j2",
@@ -55,7 +55,7 @@ def build_squeeze_report(document: Plain) -> str:
             "key": [(style, name) for _, _, style, name in (*BANDS, *_response_lines(document))],
             "indices": [
                 (label, *_with_its_interval(document[name]["index"]))
-                for name, label in zip(_INDICES, _INDEX_LABELS, strict=True)
+                for name, label in zip(INDICES, INDEX_LABELS, strict=True)
             ],
             "share": f"{index['share_of_prompts']['value'] or 0:.0%}",
             "table": squeeze_points_table(document),
@@ -105,7 +105,7 @@ def squeeze_points_table(document: Plain) -> Table:
     rows = []
     for t, about in enumerate(document["points"]):
         levels = [number(curves[name][t]) for name in ("target", "high", "mid", "low")]
-        whole, own, probability = (document[name]["points"][t] for name in _INDICES)
+        whole, own, probability = (document[name]["points"][t] for name in INDICES)
         moved = [number(whole[name], signed=True) for name in ("fall", "rise")]
         squeezes = [with_interval(x["squeeze"], signed=True) for x in (whole, own, probability)]
         changes = [*moved, *squeezes] if t else [""] * 5
@@ -123,7 +123,12 @@ def _with_its_interval(estimate: Plain) -> tuple[str, str]:
     return value, interval.strip("()")
 
 
-def _check(document: Plain) -> None:
+def check_squeeze(document: Plain) -> None:
+    """Refuse what is no squeeze diagnosis of this version.
+
+    Raises:
+        RequestError: It is none.
+    """
     known = isinstance(document, Mapping) and document.get("schema") == SCHEMA
     if not known or document.get("version") != VERSION:
         raise RequestError(

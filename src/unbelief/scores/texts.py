@@ -19,9 +19,10 @@ def sampled_need(
     temperature: float = 1.0,
     max_new_tokens: int = GREEDY_TOKENS,
     prompt: PromptKind = "own",
+    seed: int = 0,
 ) -> TextNeed:
     """Several answers at a temperature; temperature 0 is the one greedy answer."""
     if temperature == 0:
         return greedy_need(max_new_tokens, prompt)
-    decoding = Decoding(temperature=temperature, max_new_tokens=max_new_tokens)
+    decoding = Decoding(temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
     return TextNeed(decoding, samples=samples, prompt=prompt)

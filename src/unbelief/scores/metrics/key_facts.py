@@ -100,6 +100,7 @@ class LeakRate(_OfFacts):
         max_new_tokens: Longest response.
         prompt: Which question.
         threshold: Smallest recall that is a leak; 1 asks for every fact.
+        seed: Of the sampling.
     """
 
     name: ClassVar[str] = "leak_rate"
@@ -112,6 +113,7 @@ class LeakRate(_OfFacts):
     max_new_tokens: int = GREEDY_TOKENS
     prompt: PromptKind = "own"
     threshold: float = 0.5
+    seed: int = 0
 
     def __post_init__(self) -> None:
         check_samples(self.samples, self.temperature)
@@ -125,7 +127,9 @@ class LeakRate(_OfFacts):
 
     @property
     def _need(self) -> TextNeed:
-        return sampled_need(self.samples, self.temperature, self.max_new_tokens, self.prompt)
+        return sampled_need(
+            self.samples, self.temperature, self.max_new_tokens, self.prompt, self.seed
+        )
 
     def value(self, example: Example) -> float:
         """Share of the responses that leak."""
