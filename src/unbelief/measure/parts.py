@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_FORWARDS = 8  # of one part of answers
+_FORWARDS = 16  # of one part of answers
 _GRADIENTS = 16  # of one part of gradients
-_TOKENS = {"cpu": 2048}  # of one forward, padding included
+_TOKENS = {"cpu": 512}  # of one forward, padding included
 _TOKENS_DEVICE = 16_384
 _TOKENS_LOGITS = 2048  # where the model gives its logits for all of them
 
