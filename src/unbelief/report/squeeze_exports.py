@@ -69,7 +69,10 @@ def _lines(document: Plain) -> list[tuple[object, ...]]:
         at = document[name]["at"]["label"]
         rows.append(_row("index", name, at, document[name]["index"]))
         for label, point in zip(labels, document[name]["points"], strict=True):
-            rows += [_row(name, quantity, label, number) for quantity, number in point.items()]
+            rows += [
+                _row(f"{name}: points", quantity, label, number)
+                for quantity, number in point.items()
+            ]
     for name, values in document["curves"].items():
         rows += [_row("curve", name, label, e) for label, e in zip(labels, values, strict=True)]
     return rows
