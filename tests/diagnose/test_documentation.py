@@ -34,10 +34,14 @@ def test_commands_and_code_run(
             monkeypatch.setattr("sys.argv", shlex.split(line[2:]))
             assert exit_code(main) == 0, capsys.readouterr().err
             ran += 1
-    assert ran == 5
+    assert ran == 7
     assert "squeeze: The likeliest" in capsys.readouterr().out  # of the tracked run
     assert (newcomer / "squeeze" / "squeeze.html").exists()
     assert (newcomer / "tracked.run" / "squeeze" / "squeeze.html").exists()
+    for made in ("g-effect", "projected.run/g-effect"):
+        effects = json.loads((newcomer / made / "g_effect.json").read_text())
+        assert effects["points"][-1]["effects"]["forget_term"]["on_forget_risk"] < 0
+    assert [p["step"] for p in effects["points"]] == [0, 2, 4]
     assert names["tracker"].series().steps == (0, 2, 4)
     assert json.loads((newcomer / "akg.json").read_text())["error_order"] == pytest.approx(
         2, abs=0.1

@@ -36,12 +36,13 @@ def unlearn(
     from unbelief.unlearner import Unlearner
 
     silence()
-    hooks = tracking(track)
+    objective = _objective(config)
+    hooks = tracking(track, objective)
     unlearner = Unlearner(
         model=config.model,
         forget=config.forget,
         retain=config.retain,
-        objective=_objective(config),
+        objective=objective,
         train=config.train_options(),
         lora=None if config.lora is None else LoraOptions.parse(config.lora),
         merge=config.merge,

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from unbelief.cli.effects import g_effect
 from unbelief.cli.flags import Json, Quiet
 
 if TYPE_CHECKING:
-    from unbelief.diagnose import SqueezeTracker
+    from unbelief.diagnose import EffectTracker, SqueezeTracker
 
 app = typer.Typer(
     no_args_is_help=True, help="Where the probability goes when an answer is unlearned, and why."
 )
+app.command("g-effect")(g_effect)
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or a torch device.")]
@@ -92,18 +94,18 @@ def squeeze(
         prompts=prompts or None,
         per_band=per_band or None,
         propose=ProposeOptions(
-            source=_choice("source", source, ("beam", "sample")),
+            source=choice("source", source, ("beam", "sample")),
             candidates=candidates,
             temperatures=_numbers("temperatures", temperatures),
-            rank_by=_choice("rank-by", rank_by, ("sum", "mean")),
+            rank_by=choice("rank-by", rank_by, ("sum", "mean")),
             max_new_tokens=max_new_tokens or None,
             seed=seed,
         ),
         candidates=reuse,
         responses=responses,
         top_k=top_k,
-        columns=_pairs(column),
-        template=_choice("template", template, ("auto", "chat", "plain")),
+        columns=columns_of(column),
+        template=choice("template", template, ("auto", "chat", "plain")),
         system_prompt=system_prompt,
         dtype=dtype,
         device=device,
@@ -168,8 +170,8 @@ def akg(
         responses=responses,
         pairs=pairs,
         probes=probes,
-        columns=_pairs(column),
-        template=_choice("template", template, ("auto", "chat", "plain")),
+        columns=columns_of(column),
+        template=choice("template", template, ("auto", "chat", "plain")),
         device=device,
         trust_remote_code=trust_remote_code,
         seed=seed,
@@ -184,25 +186,29 @@ def akg(
     print(f"{akg_table(document).to_text()}\n\n{error_sentence(document)}\n\n{output}")
 
 
-def tracking(track: str | None) -> list[SqueezeTracker]:
+def tracking(track: str | None, objective: Any) -> list[SqueezeTracker | EffectTracker]:
     """The hooks `unbelief unlearn --track ...` asks for."""
     if track is None:
         return []
-    from unbelief.diagnose import SqueezeTracker, TrackOptions
+    from unbelief.diagnose import EffectTracker, EffectTrackOptions, SqueezeTracker, TrackOptions
 
+    if track.partition(",")[0].strip() == "g-effect":
+        return [EffectTracker(objective, EffectTrackOptions.parse(track))]
     return [SqueezeTracker(TrackOptions.parse(track))]
 
 
-def tracked(hooks: Sequence[SqueezeTracker], as_json: bool) -> dict[str, Any]:
+def tracked(hooks: Sequence[SqueezeTracker | EffectTracker], as_json: bool) -> dict[str, Any]:
     """Write what was tracked, and say so."""
     out = {}
     for hook in hooks:
         folder, document = hook.write()
         out["tracked"] = str(folder)
         if not as_json:
-            from unbelief.report.squeeze import headline
+            from unbelief.report import g_effect as effects_page
+            from unbelief.report import squeeze as squeeze_page
 
-            print(f"  squeeze: {headline(document)} -> {folder}")
+            page: Any = squeeze_page if folder.name == "squeeze" else effects_page
+            print(f"  {folder.name}: {page.headline(document)} -> {folder}")
     return out
 
 
@@ -217,7 +223,8 @@ def _print_squeeze(document: dict[str, Any], output: Path, as_json: bool) -> Non
     print(f"{headline(document)}. {own_line(document)}.\n\n{table}\n\n{output}")
 
 
-def _choice(name: str, value: str, known: tuple[str, ...]) -> Any:
+def choice(name: str, value: str, known: tuple[str, ...]) -> Any:
+    """A flag's value, refused where it is not one of the known ones."""
     from unbelief.errors import RequestError
 
     if value not in known:
@@ -240,7 +247,8 @@ def _numbers(name: str, text: str) -> tuple[float, ...]:
         ) from None
 
 
-def _pairs(given: list[str] | None) -> dict[str, str] | None:
+def columns_of(given: list[str] | None) -> dict[str, str] | None:
+    """The `--column field=column` options as a mapping."""
     from unbelief.errors import RequestError
 
     out = {}

@@ -81,7 +81,7 @@ def unlearn(
     ] = None,
     seed: Annotated[int | None, two("seed", "Of everything random.")] = None,
     beliefs: Annotated[str | None, two("beliefs", "A belief bank to use again.")] = None,
-    track: Annotated[str | None, two("track", "squeeze: follow the model's other answers.")] = None,
+    track: Annotated[str | None, two("track", "squeeze or g-effect, with options.")] = None,
     device: Annotated[str | None, two("device", "auto, cpu or a torch device.")] = None,
     trust_remote_code: Annotated[
         bool | None,

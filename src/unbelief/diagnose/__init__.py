@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 _EXPORTS = {
     "AkgRequest": "unbelief.diagnose.akg_request",
     "CandidateSet": "unbelief.diagnose.candidates",
+    "EffectRequest": "unbelief.diagnose.effect_request",
+    "EffectTrackOptions": "unbelief.diagnose.effect_tracker",
+    "EffectTracker": "unbelief.diagnose.effect_tracker",
     "ProposeOptions": "unbelief.diagnose.candidates",
     "SqueezeMeter": "unbelief.diagnose.meter",
     "SqueezeRequest": "unbelief.diagnose.request",
@@ -20,6 +23,7 @@ _EXPORTS = {
     "index_of": "unbelief.diagnose.index",
     "propose_candidates": "unbelief.diagnose.propose",
     "run_akg": "unbelief.diagnose.akg_run",
+    "run_g_effect": "unbelief.diagnose.effect_run",
     "run_squeeze": "unbelief.diagnose.run",
     "series_of": "unbelief.diagnose.series",
     "squeeze_index": "unbelief.diagnose.index",
@@ -38,6 +42,9 @@ if TYPE_CHECKING:
     from unbelief.diagnose.akg_request import AkgRequest
     from unbelief.diagnose.akg_run import run_akg
     from unbelief.diagnose.candidates import CandidateSet, ProposeOptions
+    from unbelief.diagnose.effect_request import EffectRequest
+    from unbelief.diagnose.effect_run import run_g_effect
+    from unbelief.diagnose.effect_tracker import EffectTracker, EffectTrackOptions
     from unbelief.diagnose.index import index_of, squeeze_index
     from unbelief.diagnose.meter import SqueezeMeter
     from unbelief.diagnose.propose import choose_records, propose_candidates

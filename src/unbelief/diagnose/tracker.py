@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from unbelief.diagnose.points import Point, check_steps, read_points
 from unbelief.diagnose.propose import choose_records, propose_candidates
 from unbelief.diagnose.responses import Response, read_responses
 from unbelief.diagnose.series import Series, series_of
+from unbelief.diagnose.track_text import named_options
 from unbelief.errors import RequestError
 from unbelief.models.runner import AnswerModel
 from unbelief.outputs import atomic_write
@@ -52,8 +53,8 @@ class TrackOptions:
 
     every: int = 10
     prompts: int = 8
-    per_band: int = 2
-    candidates: int = 9
+    per_band: int = 1
+    candidates: int = 5
     top_k: int = 20
     seed: int = 0
     reuse: str | None = None
@@ -74,28 +75,7 @@ class TrackOptions:
         Raises:
             RequestError: Something else, an unknown or repeated key, or a bad value.
         """
-        example = "for example squeeze or squeeze,every=20,prompts=16"
-        kind, *parts = (piece.strip() for piece in text.split(","))
-        if kind != "squeeze":
-            raise RequestError(
-                f"there is nothing called {kind!r} to track", where="--track", remedy=example
-            )
-        kinds: dict[str, Any] = {f.name: str if "str" in str(f.type) else int for f in fields(cls)}
-        given: dict[str, Any] = {}
-        for part in parts:
-            key, equals, value = (piece.strip() for piece in part.partition("="))
-            if not equals or not value or key not in kinds or key in given:
-                reason = "is given twice" if key in given else "is not one of its options"
-                raise RequestError(
-                    f"{part!r} {reason} ({', '.join(kinds)})", where="--track", remedy=example
-                )
-            try:
-                given[key] = kinds[key](value)
-            except ValueError:
-                raise RequestError(
-                    f"{key}={value!r} is not a whole number", where="--track", remedy=example
-                ) from None
-        return cls(**given)
+        return cls(**named_options(text, "squeeze", cls, "prompts=16"))
 
 
 class SqueezeTracker:
