@@ -85,7 +85,9 @@ def main() -> None:
         for name, its in found.items()
     }
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(json.dumps({"recipes": RECIPES, "limit": args.limit, "lines": lines}, indent=1) + "\n")
+    args.output.write_text(
+        json.dumps({"recipes": RECIPES, "limit": args.limit, "lines": lines}, indent=1) + "\n"
+    )
     print(table(lines))
 
 
