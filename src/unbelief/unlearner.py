@@ -194,9 +194,9 @@ class Unlearner:
     def _given_bank(
         self, loaded: LoadedModel, encoder: Encoder, encoded: Sequence[Any]
     ) -> BeliefBank | None:
-        given = self.beliefs
-        bank = given if isinstance(given, BeliefBank | None) else BeliefBank.read(given)
+        bank = self.beliefs if not isinstance(self.beliefs, Path) else BeliefBank.read(self.beliefs)
         if bank is not None:
+            checks.check_bank(self.objective, bank)
             bank.check(model_sha256=loaded.weights_sha256, encoder=encoder, encoded=encoded)
         return bank
 

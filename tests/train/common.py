@@ -25,6 +25,12 @@ RETAIN = tuple(
     for i in range(10)
 )
 
+# To keep, of the same kind as those to forget.
+PEOPLE = [
+    Record(id=f"p{i}", prompt=f"Where does {name} live?", answer=f"In {place}.")
+    for i, (name, place) in enumerate((("Gus", "Bern"), ("Hugo", "Bonn"), ("Ines", "Cadiz")))
+]
+
 
 def loaded(family: str = "llama", seed: int = 0) -> LoadedModel:
     """A tiny model in memory; every call gives the same weights."""

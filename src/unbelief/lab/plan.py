@@ -9,7 +9,7 @@ from unbelief.errors import RequestError
 from unbelief.lab.pretrain import PretrainConfig
 from unbelief.lab.result import Family, MethodInfo
 from unbelief.lab.world import WorldConfig
-from unbelief.objectives import BSS, Objective, build_objective
+from unbelief.objectives import Objective, build_objective
 from unbelief.objectives.base import describe
 
 METHODS = ("graddiff", "npo", "wga", "bs-t", "bs-s", "graddiff-control")
@@ -24,6 +24,7 @@ LABELS = {
     "tnpo": "TNPO",
     "wtnpo": "WTNPO",
     "bs-s-on-policy": "BS-S (on-policy)",
+    "transplant": "Transplant",
 }
 LONGEST_BELIEF = 24
 """Tokens; the longest grammatical answer of a world has 8."""
@@ -91,10 +92,10 @@ def record_steps(total: int) -> frozenset[int]:
 def _method(name: str) -> tuple[MethodInfo, Objective]:
     """Build a method with the NLL retain term, which all methods of a comparison share."""
     objective = build_objective(name, {"retain": "nll"})
-    if isinstance(objective.forget, BSS):
+    if hasattr(objective.forget, "max_new_tokens"):
         objective = build_objective(name, {"retain": "nll", "max_new_tokens": LONGEST_BELIEF})
     family: Family = "baseline"
-    if name.startswith(("bs-s", "bs-t")):
+    if name.startswith(("bs-s", "bs-t", "transplant")):
         family = "belief"
     elif name == "graddiff-control":
         family = "control"

@@ -23,7 +23,7 @@ from unbelief.objectives.weights import CONSTANT, PrimalDual, WeightRule
 Reduction = Literal["sequence_mean", "token_mean", "sum"]
 Level = Literal["token", "sequence"]
 Side = Literal["forget", "retain"]
-Answers = Literal["targets", "alternatives", "pairs"]
+Answers = Literal["targets", "alternatives", "pairs", "mixture"]
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ class ForgetTerm(Term):
 
     Class attributes:
         answers: Which answers to a forget prompt it sees: the target (and beliefs about it), an
-            alternative alone, or target and alternative as one entry.
+            alternative alone, target and alternative as one entry, or (`mixture`) several
+            alternatives and perhaps the target, each by itself.
     """
 
     side: ClassVar[Side] = "forget"

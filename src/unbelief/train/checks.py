@@ -8,10 +8,13 @@ from typing import Any
 
 from unbelief import processes
 from unbelief.beliefs.asking import check_prompts
+from unbelief.beliefs.bank import BeliefBank
+from unbelief.beliefs.transplant import is_transplant
 from unbelief.errors import DataError, RequestError
 from unbelief.models.adapters import LoraOptions
 from unbelief.models.runner import AnswerModel
 from unbelief.objectives import BSS, Objective
+from unbelief.objectives.forget.transplant import Transplant
 from unbelief.tokens import Encoded
 from unbelief.train.options import TrainOptions
 from unbelief.train.supply import decoding_of
@@ -48,6 +51,12 @@ def check_terms(objective: Objective, has_retain: bool) -> None:
             where="retain",
             remedy="give retain records, or use an objective without a retain term",
         )
+    if isinstance(objective.forget, Transplant) and not has_retain:
+        raise RequestError(
+            "neighbouring prompts and names are taken from the retain data, and there is none",
+            where="retain",
+            remedy="give retain records",
+        )
     forget, retain = objective.forget.needs, objective.retain and objective.retain.needs
     layers = {n.hidden_layer for n in (forget, retain) if n and n.hidden_layer is not None}
     if len(layers) > 1:
@@ -70,15 +79,34 @@ def check_terms(objective: Objective, has_retain: bool) -> None:
         )
 
 
+def check_bank(objective: Objective, bank: BeliefBank) -> None:
+    """Refuse to teach what was to be forgotten, and to suppress what was to be taught."""
+    term = objective.forget
+    teaches = isinstance(term, Transplant)
+    if isinstance(term, Transplant) and is_transplant(bank) and bank.meta.samples < term.per_step:
+        raise RequestError(
+            f"the bank has {bank.meta.samples} beliefs per record, fewer than a step takes",
+            where="beliefs",
+            remedy=f"set per_step={bank.meta.samples}",
+        )
+    if teaches != is_transplant(bank):
+        held = "beliefs about the forget prompts themselves" if teaches else "transplanted beliefs"
+        raise RequestError(
+            f"the bank holds {held}, which {term.name} must not use",
+            where="beliefs",
+            remedy="name a bank that this method made, or leave it out",
+        )
+
+
 def check_options(
     options: TrainOptions, objective: Objective, lora: LoraOptions | None, merge: bool, beliefs: Any
 ) -> None:
     """Refuse options that contradict each other or name what is not installed."""
-    if beliefs is not None and not isinstance(objective.forget, BSS):
+    if beliefs is not None and not isinstance(objective.forget, BSS | Transplant):
         raise RequestError(
             f"{objective.forget.name} uses no belief bank",
             where="beliefs",
-            remedy="use the method bs-s, or leave the bank out",
+            remedy="use the method bs-s or transplant, or leave the bank out",
         )
     if lora is not None and options.trainable is not None:
         raise RequestError(
@@ -173,7 +201,7 @@ def check_model(
                 where="layer",
                 remedy="choose one of them, for example with --set layer=1",
             )
-    if isinstance(objective.forget, BSS):
+    if isinstance(objective.forget, BSS | Transplant):
         decoding = decoding_of(objective.forget, options.seed)
         check_prompts(model.inner, [e.prompt_ids for e in forget], decoding)
     supported = getattr(model.inner, "supports_gradient_checkpointing", False)

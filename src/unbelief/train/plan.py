@@ -48,7 +48,10 @@ class Plan:
         seed: Of the order.
         belief_weight: λ of BS-S (0 without).
         answers: Which answers to forget prompts the objective sees.
-        alternatives: Other answers by record id, taken in turn, one per epoch.
+        alternatives: Other answers by record id, taken in turn, `per_step` in each epoch.
+        per_step: Alternatives of a record per step.
+        target_weight: ω of the target beside alternatives in a mixture; without it there is no
+            target row.
         keep_fraction: Share of a forget answer's tokens that loss selection keeps.
         rows_per_forward: Most rows in one forward of one process.
         world_size: Number of processes.
@@ -64,6 +67,8 @@ class Plan:
     belief_weight: float = 0.0
     answers: Answers = "targets"
     alternatives: Beliefs = field(default_factory=dict)
+    per_step: int = 1
+    target_weight: float = 0.0
     keep_fraction: float = 1.0
     rows_per_forward: int = 16
     world_size: int = 1
@@ -140,14 +145,17 @@ class Plan:
         record = self.forget[index]
         others = self.alternatives[record.record_id]
         pair = f"f{index}" if self.answers == "pairs" else ""
-        chosen = range(len(others)) if epoch is None else [epoch % len(others)]
+        n, total = self.per_step, len(others)
+        chosen = range(total) if epoch is None else [(epoch * n + i) % total for i in range(n)]
         rows = [
-            Row(f"f{index}+{j}", "alternative", record.prompt_ids, others[j], pair=pair)
+            Row(f"f{index}+{j}", "alternative", record.prompt_ids, others[j], 1 / n, pair=pair)
             for j in chosen
         ]
-        if not pair:
+        weight = 1.0 if pair else self.target_weight
+        if not weight:
             return rows
-        return [Row(pair, "target", record.prompt_ids, record.answer_ids, pair=pair), *rows]
+        target = Row(f"f{index}", "target", record.prompt_ids, record.answer_ids, weight, pair=pair)
+        return [target, *rows]
 
     def step(self, step: int, beliefs: Beliefs, generation: int = 0) -> StepRows:
         """This process's micro-batches of a step.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from unbelief.beliefs.bank import BeliefBank
 from unbelief.models.adapters import LoraOptions, add_lora, trainable_parameters
 from unbelief.models.load import LoadedModel
 from unbelief.models.runner import AnswerModel
+from unbelief.provenance import tensor_sha256
 from unbelief.tokens import Encoded, Encoder
 from unbelief.train.options import TrainOptions
 from unbelief.types import Record
@@ -53,6 +55,15 @@ def trainable_model(
     elif options.trainable is not None:
         trainable_parameters(model, options.trainable)
     return AnswerModel(model, pad_id=pad_id)
+
+
+def weights_digest(model: AnswerModel) -> str:
+    """Of the weights as they are now, adapter included, gathered if they were sharded."""
+    total = hashlib.sha256()
+    for name, parameter in model.inner.named_parameters():
+        # A copy: storage that NumPy has seen cannot be given back by a sharded model.
+        total.update(tensor_sha256({name: parameter.detach().clone()}).encode())
+    return total.hexdigest()
 
 
 def recompute_activations(model: AnswerModel) -> None:

@@ -151,3 +151,8 @@ def frozen_twin(model: AnswerModel) -> AnswerModel:
     """A frozen second instance with the same weights, for a model that cannot be loaded again."""
     twin = copy.deepcopy(model.inner)
     return AnswerModel(twin.eval(), head_path=model.head_path, pad_id=model.pad_id)
+
+
+def unavailable() -> AnswerModel:
+    """What stands for an original that nobody will ask for."""
+    raise RuntimeError("the original model was needed but not kept")

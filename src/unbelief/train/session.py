@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -17,13 +16,13 @@ from unbelief.beliefs.bank import BeliefBank
 from unbelief.models.load import LoadedModel
 from unbelief.models.runner import AnswerModel
 from unbelief.objectives import BSS, Objective
-from unbelief.provenance import tensor_sha256
+from unbelief.objectives.forget.transplant import Transplant
 from unbelief.rundir import RunFolder
 from unbelief.train.callbacks import Hooks, InterruptGuard, ProgressBar, StepHook, bar, introduce
 from unbelief.train.checkpoints import discard_incomplete, last_complete_checkpoint, step_of
 from unbelief.train.options import TrainOptions
 from unbelief.train.plan import Beliefs, Plan
-from unbelief.train.preparation import Prepared, recompute_activations
+from unbelief.train.preparation import Prepared, recompute_activations, weights_digest
 from unbelief.train.reference import (
     AdapterOff,
     FrozenCopy,
@@ -31,6 +30,7 @@ from unbelief.train.reference import (
     ReferenceCache,
     frozen_twin,
     needs_original,
+    unavailable,
 )
 from unbelief.train.step import StepLoss, Tally
 from unbelief.train.supply import (
@@ -42,6 +42,7 @@ from unbelief.train.supply import (
     questions,
     sample_bank,
     token_ids,
+    transplant_bank,
 )
 from unbelief.train.trained import Trained
 from unbelief.train.trainer import UnlearnTrainer
@@ -124,6 +125,8 @@ class Session:
             belief_weight=forget.weight if isinstance(forget, BSS) else 0.0,
             answers=forget.answers,
             alternatives=self._alternatives,
+            per_step=forget.per_step if isinstance(forget, Transplant) else 1,
+            target_weight=forget.suppression if isinstance(forget, Transplant) else 0.0,
             keep_fraction=self.objective.keep_fraction,
             rows_per_forward=2 * per_device,
             world_size=size,
@@ -148,24 +151,21 @@ class Session:
         return ReferenceCache(self.objective.forget.needs, self.objective.temperature)
 
     def _sample(self, term: Any, generation: int) -> BeliefBank:
+        seed, path = self.options.seed, self.folder.beliefs(generation)
+        if isinstance(term, Transplant):
+            return transplant_bank(term, self.prepared, seed, path, progress=self.progress)
         return sample_bank(
             self.prepared.model,
             self.prepared.encoder,
             questions(term, self.prepared.forget_records),
             term.samples,
-            decoding_of(term, self.options.seed, generation),
-            self.folder.beliefs(generation),
-            model_sha256=self._digest() if generation else self.prepared.loaded.weights_sha256,
+            decoding_of(term, seed, generation),
+            path,
+            model_sha256=weights_digest(self.prepared.model)
+            if generation
+            else self.prepared.loaded.weights_sha256,
             progress=self.progress,
         )
-
-    def _digest(self) -> str:
-        """Of the weights as they are now, adapter included, gathered if they were sharded."""
-        total = hashlib.sha256()
-        for name, parameter in self.prepared.model.inner.named_parameters():
-            # A copy: storage that NumPy has seen cannot be given back by a sharded model.
-            total.update(tensor_sha256({name: parameter.detach().clone()}).encode())
-        return total.hexdigest()
 
     def _supply(self, original: Original) -> BeliefSupply:
         forget = self.objective.forget
@@ -208,7 +208,7 @@ class Session:
         if self.reload is None:
             # The weights are about to change and there is no folder to read them from again.
             copy = frozen_twin(model) if every_step or self._asks_again() else None
-            return FrozenCopy(lambda: copy or _unavailable(), keep=True)
+            return FrozenCopy(lambda: copy or unavailable(), keep=True)
         reload = self.reload
         return FrozenCopy(lambda: AnswerModel(reload().model, pad_id=model.pad_id), keep=every_step)
 
@@ -294,7 +294,3 @@ class Session:
             callbacks=callbacks,
             device=self.device,
         )
-
-
-def _unavailable() -> AnswerModel:
-    raise RuntimeError("the original model was needed but not kept")

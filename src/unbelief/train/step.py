@@ -165,7 +165,7 @@ class StepLoss:
         if side.side == "forget":
             stats = self.objective.select(stats)
         units = side.next_units(stats.n_answers)
-        if any(r.kind == "alternative" for unit in units for r in unit):
+        if side.side == "forget" and self.objective.forget.answers != "targets":
             own = [r.kind == "alternative" for r, _ in _tokens(units)]
             stats = replace(stats, alternative=torch.tensor(own, device=stats.weight.device))
         scale = self._scale(side, [_lead(unit) for unit in units], stats)

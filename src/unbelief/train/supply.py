@@ -12,10 +12,13 @@ from unbelief.beliefs.alternatives import asking_for_another, drawn_refusals
 from unbelief.beliefs.bank import BeliefBank, prompts_hmac
 from unbelief.beliefs.decoding import Decoding
 from unbelief.beliefs.fill import fill_bank
+from unbelief.beliefs.transplant import Wanted, transplant, write_report
 from unbelief.models.runner import AnswerModel
 from unbelief.objectives import BSS, AlternativeTerm, ForgetTerm
+from unbelief.objectives.forget.transplant import Transplant
 from unbelief.tokens import Encoder
 from unbelief.train.plan import Beliefs
+from unbelief.train.preparation import Prepared
 from unbelief.types import Record
 
 
@@ -60,7 +63,7 @@ def token_ids(bank: BeliefBank) -> Beliefs:
 def asks_model(term: ForgetTerm) -> bool:
     """Whether a term needs answers of the model before training: beliefs or alternatives."""
     own = isinstance(term, AlternativeTerm) and term.alternatives == "model"
-    return own or isinstance(term, BSS)
+    return own or isinstance(term, BSS | Transplant)
 
 
 def questions(term: ForgetTerm, records: Sequence[Record]) -> Sequence[Record]:
@@ -78,14 +81,16 @@ def alternatives_of(
     seed: int,
 ) -> Beliefs:
     """The alternatives of every record; empty for terms that see none."""
-    if not isinstance(term, AlternativeTerm):
+    if not isinstance(term, AlternativeTerm | Transplant):
         return {}
     if bank is not None:
         return token_ids(bank)
     return drawn_refusals(encoder, records, term.samples, seed)
 
 
-def decoding_of(term: BSS | AlternativeTerm, seed: int, generation: int = 0) -> Decoding:
+def decoding_of(
+    term: BSS | AlternativeTerm | Transplant, seed: int, generation: int = 0
+) -> Decoding:
     """How the model is asked; every generation has noise of its own."""
     return Decoding(
         temperature=term.sampling_temperature,
@@ -141,6 +146,53 @@ def sample_bank(
     shares = processes.gather(share)
     bank = processes.on_main(lambda: _merged(shares, encoder, records, path))
     own.unlink()
+    return bank
+
+
+def transplant_bank(
+    term: Transplant, ready: Prepared, seed: int, path: Path, *, progress: bool = False
+) -> BeliefBank:
+    """The beliefs that are taught, about every record to forget.
+
+    Written to `path`; beside it the raw answers (`asked-...`), which are asked for once however
+    often the run is started again, and the report (`.json`).
+
+    Args:
+        term: What is wanted.
+        ready: Model and data.
+        seed: Of names and sampling.
+        path: Where the bank is to be kept.
+        progress: Show a bar.
+    """
+    wanted = Wanted(
+        neighbours=term.neighbours,
+        samples=term.samples,
+        names=term.names,
+        leaks=term.leaks,
+        seed=seed,
+    )
+
+    def ask(records: Sequence[Record], draws: int) -> BeliefBank:
+        return sample_bank(
+            ready.model,
+            ready.encoder,
+            records,
+            draws,
+            decoding_of(term, seed),
+            path.with_name(f"asked-{path.name}"),
+            model_sha256=ready.loaded.weights_sha256,
+            progress=progress,
+        )
+
+    bank, report = transplant(
+        ask, ready.encoder, ready.forget_records, ready.retain_records, wanted
+    )
+
+    def write() -> None:
+        bank.write(path)
+        write_report(path.with_suffix(".json"), report)
+
+    processes.on_main(write)
     return bank
 
 
