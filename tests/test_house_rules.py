@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("suites", "interventions", "diagnose", "judge", "calibrate"),
     ("evaluate",),
     ("audit",),
+    ("patch",),
     ("lab",),
     ("study",),
     ("vision",),

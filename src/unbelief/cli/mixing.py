@@ -42,6 +42,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(calibrate)
+    app.command()(patch)
 
 
 def calibrate(
@@ -116,6 +117,109 @@ def calibrate(
         print(json.dumps({"output": str(output), "weights_sha256": digest, **made.document}))
         return
     print(f"{calibration_text(made.document)}\n\n-> {output}")
+
+
+def patch(
+    model: Model = None,
+    original: Original = None,
+    forget: Forget = None,
+    retain: Retain = None,
+    output: Output = None,
+    retrained: Annotated[
+        str | None, two("retrained", "A model that never saw the forget data: the yardstick.")
+    ] = None,
+    granularity: Annotated[
+        str | None, two("granularity", "layer (default), attention, mlp, norm or component.")
+    ] = None,
+    also: Annotated[
+        str | None, two("also", "Candidates outside the layers: embeddings,final_norm,head.")
+    ] = None,
+    utility: Annotated[str | None, two("utility", "On retain records (probability).")] = None,
+    forgetting: Annotated[
+        str | None,
+        two("forgetting", "On forget records (extraction_strength), or forget_quality."),
+    ] = None,
+    top_k: Annotated[int | None, two("top_k", "How many parts; chosen if left out.")] = None,
+    attacks: Annotated[
+        str | None,
+        two("attacks", "a,b:option=value; `none` (default: relearn,paraphrase)."),
+    ] = None,
+    drift_records: Annotated[
+        int | None, two("drift_records", "Whose hidden states are compared (32; 0: none).")
+    ] = None,
+    forget_test: Annotated[
+        str | None, two("forget_test", "Forget records for the report; else --forget is split.")
+    ] = None,
+    retain_test: RetainTest = None,
+    search_share: SearchShare = None,
+    convention: Convention = None,
+    limit: Limit = None,
+    template: Template = None,
+    system_prompt: SystemPrompt = None,
+    max_length: MaxLength = None,
+    column: Column = None,
+    seed: Seed = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    trust_remote_code: TrustRemoteCode = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Put the layers of an unlearned model that forget into its original, and attack the result.
+
+    Every layer is tried by itself on validation records; those that forget most and cost least
+    are exchanged, as many as is best.
+    """
+    given = {
+        "model": model,
+        "original": original,
+        "forget": forget,
+        "retain": retain,
+        "retrained": retrained,
+        "granularity": granularity,
+        "also": _names(also),
+        "utility": utility,
+        "forgetting": forgetting,
+        "top_k": top_k,
+        "attacks": _names(attacks),
+        "drift_records": drift_records,
+        "forget_test": forget_test,
+        "retain_test": retain_test,
+        "search_share": search_share,
+        "convention": convention,
+        "limit": limit,
+        "template": template,
+        "system_prompt": system_prompt,
+        "max_length": max_length,
+        "columns": _columns(column),
+        "seed": seed,
+        "device": device,
+        "dtype": dtype,
+    }
+    _require(given, output)
+    from unbelief.patch.request import PatchRequest
+
+    request = PatchRequest(**_given(given), trust_remote_code=trust_remote_code)
+    from unbelief.cli.commands import silence
+    from unbelief.patch.run import patch as run
+    from unbelief.patch.table import patch_text
+
+    silence()
+    assert output is not None
+    made = run(request, output, overwrite=overwrite, progress=not quiet)
+    if as_json:
+        digest = made.saved.weights_sha256
+        print(json.dumps({"output": str(output), "weights_sha256": digest, **made.document}))
+        return
+    print(f"{patch_text(made.document)}\n\n-> {output}")
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    return () if names == ("none",) else names
 
 
 def _require(given: dict[str, Any], output: Path | None) -> None:
