@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from unbelief.cli import study_runs
+from unbelief.cli import study_metrics, study_runs
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -15,3 +15,4 @@ app = typer.Typer(
 )
 
 study_runs.register(app)
+study_metrics.register(app)

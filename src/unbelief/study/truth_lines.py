@@ -37,6 +37,14 @@ class Candidate:
     on: str = "forget"
 
 
+EXACT = (
+    Candidate(name="exact_leak", title="(exact leak mass)", family="leak", good="low"),
+    Candidate(name="exact_natural", title="(exact natural mass)", family="fluency", good="high"),
+    Candidate(name="exact_retained", title="(exact retained mass)", family="utility", good="high"),
+)
+"""The masses themselves, as a yardstick of what a perfect metric would show."""
+
+
 def candidates(samples: int) -> tuple[Candidate, ...]:
     """All metrics of the study, in the order of its tables.
 

@@ -83,6 +83,7 @@ class TruthMeter:
     def __init__(
         self, world: World, original: LoadedModel, retained_people: int, samples: int, seed: int
     ):
+        self.world = world
         self.encoder = Encoder(original.tokenizer)
         self._original = AnswerModel(original.model, pad_id=original.pad_id)
         self.candidates = candidates(samples)

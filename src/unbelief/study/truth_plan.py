@@ -18,11 +18,12 @@ IMITATION = "imitation"
 """A positive control, no method: the original is taught what the retrained model says. It needs
 that model, and it is there because hardly any method of the field really forgets in the lab."""
 METHODS = (
-    "ga", "graddiff", "graddiff-control", "npo", "npow", "simnpo", "tnpo", "wga", "wtnpo",
-    "satimp", "bs-t", "bs-tw", "bs-s", "undial", "ce-u", "pdu", "rmu", IMITATION,
+    "ga", "graddiff", "npo", "simnpo", "tnpo", "wga", "wtnpo", "satimp", "bs-t", "bs-s",
+    "undial", "ce-u", "pdu", "rmu", IMITATION,
 )  # fmt: skip
-"""All methods but those that teach refusals or made-up answers (`po`, `idk-dpo`, `flat`, `altpo`):
-the lab's vocabulary has no words for them."""
+"""Not here: methods that teach refusals or made-up answers (`po`, `idk-dpo`, `flat`, `altpo`), for
+which the lab's vocabulary has no words, and those that in the lab give the same models as another
+one here (`graddiff-control` as `bs-t`, `npow` and `bs-tw` as `npo`)."""
 _OPTIONS: Mapping[str, Mapping[str, str | int]] = MappingProxyType(
     {
         "ga": {},
@@ -119,14 +120,9 @@ class Run:
         return f"world {self.seed}/{self.method}/lr {self.learning_rate:g}/step {step}"
 
 
-def runs_of(config: TruthConfig, forget_records: int) -> list[Run]:
-    """Every run of the study, world by world.
-
-    Args:
-        config: The study.
-        forget_records: Records to forget in a world.
-    """
-    total = max(1, round(config.epochs * -(-forget_records // config.pairs_per_step)))
+def runs_of(config: TruthConfig) -> list[Run]:
+    """Every run of the study, world by world."""
+    total = max(1, round(config.epochs * -(-forget_records(config) // config.pairs_per_step)))
     out = []
     for seed in config.seeds:
         for method in config.methods:
@@ -142,3 +138,14 @@ def runs_of(config: TruthConfig, forget_records: int) -> list[Run]:
 def options_of(method: str) -> dict[str, str | int]:
     """Options of a method in the study: the NLL retain term for all that do not bring their own."""
     return dict(_OPTIONS.get(method, {"retain": "nll"}))
+
+
+def forget_records(config: TruthConfig) -> int:
+    """Records to forget in each world."""
+    people = max(1, round(config.world.people * config.world.forget_share))
+    return people * config.world.attributes
+
+
+def count_models(config: TruthConfig) -> int:
+    """Number of models of a study, the two reference models of each world included."""
+    return sum(len(run.steps) for run in runs_of(config)) + 2 * len(config.seeds)

@@ -55,6 +55,11 @@ class Stopped:
     reason: str
 
 
+def row_from(values: Mapping[str, Any]) -> Row:
+    """A row from plain values."""
+    return Row(**{**values, "masses": Masses(**values["masses"])})
+
+
 class RowFile:
     """A file of one line per model, appended to as models are measured.
 
@@ -116,7 +121,7 @@ class RowFile:
                 stopped = Stopped(**values)
                 self.stopped[stopped.key] = stopped
             else:
-                row = Row(**{**values, "masses": Masses(**values["masses"])})
+                row = row_from(values)
                 self.rows[row.key] = row
 
     def _parsed(self, line: bytes) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from unbelief.unlearner import Unlearner
 Progress = Callable[[str, int], None]
 """Called with what is being done and how many models were finished."""
 _IMITATED = 8  # answers of the retrained model per forget prompt
+_DRAWS = 8  # times that the records to keep are drawn for the imitation, in all their phrasings
 
 
 def measure_models(
@@ -52,7 +53,7 @@ def measure_models(
         RequestError: A method does not exist, or its options do not fit; nothing was trained.
     """
     tell = progress or (lambda _what, _done: None)
-    _check_methods(config)
+    check_methods(config)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -62,14 +63,12 @@ def measure_models(
         torch.set_num_threads(before)
 
 
-def count_models(config: TruthConfig) -> int:
-    """Number of models of a study, the two reference models of each world included."""
-    people = max(1, round(config.world.people * config.world.forget_share))
-    runs = runs_of(config, people * config.world.attributes)
-    return sum(len(run.steps) for run in runs) + 2 * len(config.seeds)
+def check_methods(config: TruthConfig) -> None:
+    """Refuse methods that do not exist.
 
-
-def _check_methods(config: TruthConfig) -> None:
+    Raises:
+        RequestError: There is no such method.
+    """
     for name in config.methods:
         if name != IMITATION:
             build_objective(name, options_of(name), has_retain=methods_retain(name))
@@ -89,8 +88,7 @@ def methods_retain(name: str) -> bool:
 def _measure_world(
     config: TruthConfig, seed: int, rows: RowFile, cache: Path, tell: Progress
 ) -> None:
-    people = max(1, round(config.world.people * config.world.forget_share))
-    runs = [r for r in runs_of(config, people * config.world.attributes) if r.seed == seed]
+    runs = [r for r in runs_of(config) if r.seed == seed]
     references = [f"world {seed}/{role}" for role in ("original", "retrained")]
     wanted = [r for r in runs if any(r.key(step) not in rows for step in r.steps)]
     if not wanted and all(key in rows for key in references):
@@ -216,7 +214,12 @@ class _Bench:
         """Teach the original what the retrained model answers to the forget prompts."""
         model = _answers(self._fresh())
         context = Context(encoder=self.meter.encoder)
-        named = [(f"retain:{r.id}", r) for r in self.retain]
+        world = self.meter.world
+        named = [
+            (f"retain:{r.id}/{i}", r)
+            for i in range(_DRAWS)
+            for r in world.drawn_records("retain", self.seed + i)
+        ]
         recipe = Recipe(
             learning_rate=run.learning_rate,
             weight_decay=0.0,
