@@ -62,7 +62,8 @@ def _method(request: TuneRequest, bed: Testbed, storage: Any, method: str) -> di
     name = study_name(bed, request.ratio, method)
     study = patiently(lambda: package.load_study(study_name=name, storage=storage))
     every = patiently(lambda: study.get_trials(deepcopy=False))
-    ended = trials.finished(study)
+    # Where an earlier call had a larger budget, its first trials are those that count.
+    ended = trials.finished(study)[: request.trials]
     complete = [t for t in ended if t.state == state.COMPLETE]
     chosen = None
     if complete:

@@ -112,6 +112,12 @@ OF_TERM: dict[str, tuple[Range, ...]] = {
             source="OpenUnlearning advises a first weight of 50 to 100",
         ),
     ),
+    "transplant": (
+        Range(
+            name="sampling_temperature", low=0.7, high=1.5,
+            source="as for the beliefs of BS-S; 1 is the model's own distribution",
+        ),
+    ),
     "bs-t": (_WEIGHT, _TOP_K),
     "bs-tw": (_WEIGHT, _TOP_K, _BETA),
     "bs-s": (

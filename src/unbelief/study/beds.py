@@ -1,0 +1,119 @@
+"""Testbeds by name, from what the command line says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unbelief.errors import RequestError
+from unbelief.study.chosen import read_chosen
+from unbelief.study.testbed import Testbed
+
+BEDS = ("lab", "tofu", "own")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BedRequest:
+    """What a testbed is made from.
+
+    Attributes:
+        name: `lab`, `tofu` or `own`.
+        cache: lab: folder of trained models.
+        steps: Optimiser steps of a run; None for the testbed's own.
+        model: tofu, own: the model that knows everything.
+        data: tofu: folder or hub id.
+        forget: own: records to forget.
+        retain: own: records to keep.
+        retrained: Models that never saw the forget records, `RATIO=MODEL` or `MODEL`.
+        limit: tofu, own: items asked about.
+        device: Where to compute.
+        like: A `chosen.json` whose number of steps is to be used unless another is given.
+    """
+
+    name: str
+    cache: Path = Path("lab-models")
+    steps: int | None = None
+    model: str | None = None
+    data: str | None = None
+    forget: str | None = None
+    retain: str | None = None
+    retrained: tuple[str, ...] = ()
+    limit: int = 64
+    device: str = "auto"
+    like: Path | None = None
+
+
+def open_testbed(request: BedRequest) -> Testbed:
+    """The testbed.
+
+    Raises:
+        RequestError: An unknown name, or something is missing.
+    """
+    if request.name not in BEDS:
+        raise RequestError(
+            f"there is no testbed {request.name!r}",
+            where="--testbed",
+            remedy=f"one of {', '.join(BEDS)}",
+        )
+    if request.limit < 1 or (request.steps is not None and request.steps < 1):
+        raise RequestError(
+            "a run has at least one step and asks about at least one item",
+            where="--steps",
+            remedy="give 1 or more",
+        )
+    steps = request.steps
+    if steps is None and request.like is not None:
+        steps = int(read_chosen(request.like)["steps"])
+    own: dict[str, Any] = {} if steps is None else {"steps": steps}
+    if request.name == "lab":
+        from unbelief.study.lab_bed import LabTestbed
+
+        return LabTestbed(cache=request.cache.expanduser(), **own)
+    return _of_records(request, own)
+
+
+def _of_records(request: BedRequest, own: dict[str, Any]) -> Testbed:
+    needed = ("model", "data") if request.name == "tofu" else ("model", "forget", "retain")
+    missing = [name for name in needed if getattr(request, name) is None]
+    if missing:
+        raise RequestError(
+            f"the testbed {request.name} needs {' and '.join('--' + m for m in missing)}",
+            where="--testbed",
+            remedy="name what it is to run on",
+        )
+    from unbelief.study.records_bed import RecordsTestbed, own_parts, tofu_parts
+
+    assert request.model is not None
+    references = _references(request.retrained)
+    if request.name == "tofu":
+        assert request.data is not None
+        parts = tofu_parts(request.data, references)
+    else:
+        assert request.forget is not None and request.retain is not None
+        parts = own_parts(request.forget, request.retain, references.get("own"))
+    unknown = [r for r in references if r not in parts]
+    if unknown:
+        raise RequestError(
+            f"there is no forget ratio {', '.join(unknown)} here",
+            where="--retrained",
+            remedy=f"RATIO=MODEL with one of {', '.join(parts)}",
+        )
+    return RecordsTestbed(
+        name=request.name,
+        model=request.model,
+        parts=parts,
+        limit=request.limit,
+        device=request.device,
+        **own,
+    )
+
+
+def _references(given: Sequence[str]) -> dict[str, str]:
+    """`forget10=FOLDER` by ratio; a bare folder is that of one's own records."""
+    out = {}
+    for item in given:
+        ratio, equals, model = item.partition("=")
+        out[ratio if equals else "own"] = model if equals else ratio
+    return out

@@ -1,0 +1,298 @@
+"""Any model with records to forget and to keep as a testbed, measured without a judge.
+
+* forgetting = 1 − ROUGE-L recall of the greedy answers to forget prompts
+* naturalness = 1 − share of those answers that are empty or mostly a loop; fluent nonsense passes
+* utility = ROUGE-L recall of the greedy answers to prompts to keep
+
+All records to forget are unlearned in every run. Which of them are *asked about* depends on the
+split: authors (or documents, or records where there are no groups) are dealt out between validation
+and test once and for all, and so are the records to keep.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unbelief.data import read_records
+from unbelief.data.benchmark import BenchmarkData
+from unbelief.data.tofu import ROWS_PER_AUTHOR, SPLITS, read_tofu
+from unbelief.errors import RequestError
+from unbelief.measure import Plan, measure_examples
+from unbelief.models.load import load_model
+from unbelief.models.runner import AnswerModel
+from unbelief.objectives.methods import build_objective
+from unbelief.scores.metrics.repetition import CollapseRate
+from unbelief.scores.metrics.rouge import RougeLRecall
+from unbelief.study.spaces import Option
+from unbelief.study.testbed import Case, Measured, Report, Setting, Split, distance
+from unbelief.tokens import Encoder
+from unbelief.train.options import TrainOptions
+from unbelief.types import Record
+from unbelief.unlearner import Unlearner
+
+if TYPE_CHECKING:
+    from unbelief.scores.base import Metric
+
+OTHER_SEEDS = 1000
+"""Validation runs are trained with other seeds than test runs."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One forget ratio.
+
+    Attributes:
+        forget: Records to forget.
+        retain: Records to keep.
+        retrained: Model that never saw the first, if there is one.
+    """
+
+    forget: tuple[Record, ...]
+    retain: tuple[Record, ...]
+    retrained: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordsTestbed:
+    """A model folder or hub id, and records.
+
+    Attributes:
+        name: `own` or `tofu`.
+        model: The model that knows everything.
+        parts: By forget ratio.
+        steps: Optimiser steps of a run.
+        pairs_per_step: Forget pairs per optimiser step.
+        limit: Items asked about per split, of forget and of retain records each.
+        learning_rates: Smallest and largest in a search.
+        device: `auto`, `cpu` or a torch device.
+    """
+
+    name: str
+    model: str
+    parts: Mapping[str, Part]
+    steps: int = 60
+    pairs_per_step: int = 32
+    limit: int = 64
+    learning_rates: tuple[float, float] = (1e-5, 2e-3)
+    device: str = "auto"
+
+    @property
+    def ratios(self) -> tuple[str, ...]:
+        """Forget ratios, as the parts are called."""
+        return tuple(self.parts)
+
+    def describe(self) -> dict[str, Any]:
+        """Model, counts and training; no record."""
+        return {
+            "testbed": self.name,
+            "model": self.model,
+            "parts": {
+                ratio: {
+                    "forget": len(p.forget),
+                    "retain": len(p.retain),
+                    "retrained": p.retrained,
+                }
+                for ratio, p in self.parts.items()
+            },
+            "steps": self.steps,
+            "pairs_per_step": self.pairs_per_step,
+            "limit": self.limit,
+            "learning_rates": list(self.learning_rates),
+        }
+
+    def refuses(self, method: str) -> str | None:
+        """Every method can run on text."""
+        return None
+
+    def fixed(self, method: str) -> dict[str, Option]:
+        """A layer in the middle, for methods that need one."""
+        names = {f.name for f in fields(build_objective(method).forget)}
+        return {"layer": _middle_layer(self.model)} if "layer" in names else {}
+
+    def references(self, case: Case) -> dict[str, Measured]:
+        """The original, and the retrained model where there is one."""
+        part = self.parts[case.ratio]
+        models = {"original": self.model, "retrained": part.retrained}
+        return {
+            role: self._measured(0, _measure_folder(self, source, case.split, case.ratio), case)
+            for role, source in models.items()
+            if source is not None
+        }
+
+    def attempt(
+        self, setting: Setting, case: Case, at: Sequence[int], report: Report
+    ) -> tuple[Measured, ...]:
+        """See `Testbed`."""
+        part = self.parts[case.ratio]
+        options = {**self.fixed(setting.method), **setting.objective_options}
+        objective = build_objective(setting.method, options)
+        per_device = min(8, self.pairs_per_step)
+        hook = _Hook(self, case, at, report)
+        with suppress(_Reached):
+            Unlearner(
+                model=self.model,
+                forget=part.forget,
+                retain=None if objective.retain is None else part.retain,
+                objective=objective,
+                train=TrainOptions(
+                    learning_rate=setting.learning_rate,
+                    max_steps=self.steps,
+                    per_device_train_batch_size=per_device,
+                    gradient_accumulation_steps=-(-self.pairs_per_step // per_device),
+                    seed=case.seed + (OTHER_SEEDS if case.split == "validation" else 0),
+                ),
+                device=self.device,
+                method=setting.method,
+                hooks=[hook],
+                progress=False,
+            ).fit()
+        return tuple(hook.points)
+
+    def items(self, split: Split, ratio: str) -> dict[str, tuple[Record, ...]]:
+        """What is asked about: records of the groups that belong to the split.
+
+        Raises:
+            RequestError: A split has none.
+        """
+        part = self.parts[ratio]
+        sets = {"forget": part.forget, "retain": part.retain}
+        found = {name: deal(records)[split][: self.limit] for name, records in sets.items()}
+        for name, records in found.items():
+            if not records:
+                raise RequestError(
+                    f"there are no {name} records for the {split} items",
+                    where=f"--{name}",
+                    remedy="give records of at least two groups",
+                )
+        return found
+
+    def _measured(self, step: int, values: Mapping[str, float], case: Case) -> Measured:
+        source = self.parts[case.ratio].retrained
+        retrained = source and _measure_folder(self, source, case.split, case.ratio)
+        gaps, unscored = distance(values, retrained or None)
+        names = ("forgetting", "naturalness", "utility")
+        unscored |= {n: "no answer could be scored" for n in names if n not in values}
+        return Measured(step=step, values={**values, **gaps}, unscored=unscored)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.model, self.steps, self.limit, self.ratios))
+
+
+def deal(records: Sequence[Record]) -> dict[Split, tuple[Record, ...]]:
+    """Deal groups out between validation and test: every other one, in an order of digests."""
+    groups = {r.group or r.id for r in records}
+    order = sorted(groups, key=lambda g: hashlib.sha256(g.encode()).hexdigest())
+    first = set(order[::2])
+    mixed = sorted(records, key=lambda r: hashlib.sha256(r.id.encode()).hexdigest())
+    return {
+        "test": tuple(r for r in mixed if (r.group or r.id) in first),
+        "validation": tuple(r for r in mixed if (r.group or r.id) not in first),
+    }
+
+
+def measure_model(
+    model: AnswerModel, encoder: Encoder, items: Mapping[str, Sequence[Record]]
+) -> dict[str, float]:
+    """The three quantities of a model; one that could not be scored is missing."""
+    recall, collapse = RougeLRecall(), CollapseRate()
+    needs = {"forget": (*recall.needs, *collapse.needs), "retain": recall.needs}
+    examples = measure_examples(model, encoder, Plan(items, needs))
+    found = {
+        "forgetting": _mean(recall, examples["forget"]),
+        "naturalness": _mean(collapse, examples["forget"]),
+        "utility": _mean(recall, examples["retain"]),
+    }
+    values = {name: value for name, value in found.items() if value is not None}
+    for name in ("forgetting", "naturalness"):
+        if name in values:
+            values[name] = 1 - values[name]
+    return values
+
+
+def _mean(metric: Metric, examples: Sequence[Any]) -> float | None:
+    scored = [s.value for s in map(metric.score, examples) if s.value is not None]
+    return sum(scored) / len(scored) if scored else None
+
+
+class _Reached(Exception):
+    """The last step at which something was to be measured is done."""
+
+
+class _Hook:
+    """Measures at the given steps and ends the run after the last of them."""
+
+    every = 1
+
+    def __init__(self, bed: RecordsTestbed, case: Case, at: Sequence[int], report: Report):
+        self._bed, self._case, self._at, self._report = bed, case, sorted(at), report
+        self._items = bed.items(case.split, case.ratio)
+        self.points: list[Measured] = []
+
+    def prepare(self, prepared: Any, folder: Any, resuming: bool) -> None:
+        """Take the run's own encoder, so that prompts are put as in training."""
+        self._encoder = prepared.encoder
+
+    def __call__(self, step: int, model: AnswerModel) -> None:
+        if step in self._at:
+            values = measure_model(model, self._encoder, self._items)
+            self.points.append(self._bed._measured(step, values, self._case))
+            self._report(self.points[-1])
+        if step >= self._at[-1]:
+            raise _Reached
+
+
+@lru_cache(maxsize=32)
+def _measure_folder(
+    bed: RecordsTestbed, source: str, split: Split, ratio: str
+) -> Mapping[str, float]:
+    loaded = load_model(source, device=bed.device)
+    encoder = Encoder(loaded.tokenizer)
+    return measure_model(
+        AnswerModel(loaded.model, pad_id=encoder.pad_id), encoder, bed.items(split, ratio)
+    )
+
+
+@lru_cache(maxsize=4)
+def _middle_layer(source: str) -> int:
+    from transformers import AutoConfig
+
+    layers = AutoConfig.from_pretrained(source).get_text_config(decoder=True).num_hidden_layers
+    return max(1, int(layers) // 2)
+
+
+def own_parts(forget: str, retain: str, retrained: str | None) -> dict[str, Part]:
+    """The one part of a user's own records."""
+    return {
+        "own": Part(tuple(read_records(forget)), tuple(read_records(retain)), retrained),
+    }
+
+
+def tofu_parts(data: str, retrained: Mapping[str, str]) -> dict[str, Part]:
+    """TOFU's forget splits that are there, the largest first.
+
+    Raises:
+        RequestError: There is none.
+    """
+    source, parts = BenchmarkData(data), {}
+    for split in sorted(SPLITS, reverse=True):
+        kept, why = source.read_if_there(SPLITS[split])
+        _, missing = source.read_if_there(split)
+        if why is None and missing is None:
+            grouped = tuple(
+                replace(r, group=f"author {i // ROWS_PER_AUTHOR}") for i, r in enumerate(kept)
+            )
+            forget = tuple(read_tofu(data, split).sets["forget"])
+            parts[split] = Part(forget, grouped, retrained.get(split))
+    if not parts:
+        raise RequestError(
+            f"there are no forget splits with their retain splits in {Path(data).name}",
+            where="--data",
+            remedy="name a folder with forget10.jsonl and retain90.jsonl, or locuslab/TOFU",
+        )
+    return parts
