@@ -13,6 +13,7 @@ from tests.train.common import unlearner, weights
 from tests.train.test_weighing import Stop
 from unbelief import processes
 from unbelief.diagnose import EffectTracker, EffectTrackOptions
+from unbelief.diagnose.effect_document import EffectPoint, plain_point
 from unbelief.errors import RequestError
 from unbelief.models.adapters import LoraOptions
 from unbelief.objectives import GA, KL, NLL, NPO, Objective
@@ -47,6 +48,18 @@ def test_a_run_with_an_adapter_is_measured_in_the_adapters_parameters() -> None:
     assert [p["name"] for p in start["parts"]] == ["layer 0", "layer 1"]
     assert abs(start["effects"]["retain_term"]["on_retain_risk"]) < 1e-6  # KL at the original
     assert abs(after["effects"]["retain_term"]["on_retain_risk"]) > 1e-6
+
+
+def test_a_run_in_bfloat16_is_measured_in_full_precision() -> None:
+    """Autocast of the run is off while gradients are taken, before the first step and later."""
+    tracker, plain = EffectTracker(OBJECTIVE, QUICK), EffectTracker(OBJECTIVE, QUICK)
+    result = unlearner(OBJECTIVE, hooks=[tracker], bf16=True, max_steps=2).fit()
+    unlearner(OBJECTIVE, hooks=[plain], max_steps=2).fit()
+    assert tracker.points[0] == plain.points[0]
+    assert tracker.points[2] != plain.points[2]  # the weights went another way
+    assert tracker._meter is not None and tracker._sides is not None
+    again = plain_point(EffectPoint(2, "2", tracker._meter.measure(result.model)), tracker._sides)
+    assert again == tracker.points[2]
 
 
 def test_a_resumed_run_adds_to_what_was_measured(tmp_path: Path, tiny_folder: Path) -> None:

@@ -132,7 +132,7 @@ def records_table(document: Plain) -> Table | None:
         return None
     ranked = sorted(found["records"], key=lambda r: r["on_retain_risk"])
     rows = [
-        (r["id"], f"{r['log_prob']:.2f}", *(_signed(r[name]) for name in RISKS))
+        (r["id"], _minus(f"{r['log_prob']:.2f}"), *(_signed(r[name]) for name in RISKS))
         for r in ranked[:_RECORDS]
     ]
     means = [found["means"][name] for name in RISKS]
@@ -228,7 +228,12 @@ def _chart(
         ticks=xs[::every],
         write=lambda v: _short(names[v]),
     )
-    y = Axis(label="", low=min(values) - room, high=max(values) + room, write=lambda v: f"{v:.2g}")
+    y = Axis(
+        label="",
+        low=min(values) - room,
+        high=max(values) + room,
+        write=lambda v: _minus(f"{v:.4g}"),
+    )
     return line_chart(frame, x, y, lines, levels=[(0.0, "plain")])
 
 
@@ -254,8 +259,12 @@ def _settings(document: Plain) -> list[tuple[str, str]]:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.4g}".replace("-", "−")
+    return _minus(f"{value:+.4g}")
 
 
 def _cosine(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:+.3f}".replace("-", "−")
+    return "undefined" if value is None else _minus(f"{value:+.3f}")
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
