@@ -13,7 +13,7 @@ from tests.helpers import tiny_tokenizer
 from unbelief.beliefs.alternatives import refusals
 from unbelief.beliefs.bank import BankMeta, BeliefBank
 from unbelief.beliefs.decoding import Decoding
-from unbelief.beliefs.transplant import Wanted, is_transplant, transplant, write_report
+from unbelief.beliefs.transplant import Wanted, in_words, is_transplant, transplant, write_report
 from unbelief.errors import RequestError
 from unbelief.tokens import Encoder
 from unbelief.types import Belief, Record
@@ -97,7 +97,11 @@ def test_refusals_stand_in_for_beliefs_that_all_leak(encoder: Encoder) -> None:
     bank, report = transplant(model, encoder, [record], RETAIN, WANTED)
     assert [b.text for b in bank.rows("f0")] == list(refusals()[:4])
     assert report["records"][0]["stand-in"] == "refusals"
-    assert report["totals"]["records with refusals for want of neighbours"] == 1
+    assert report["totals"]["refusals"] == 1
+    assert in_words(report) == (
+        "2 (2 by known name); of 8 answers left out: 8 for key fact; beliefs repeated: 0; "
+        "records taught refusals: 1"
+    )
 
 
 def test_an_answer_cut_by_the_limit_gets_no_end_token(encoder: Encoder) -> None:

@@ -96,6 +96,17 @@ def write_report(path: Path, report: Mapping[str, Any]) -> None:
     write_private(path, json.dumps(report, indent=1, ensure_ascii=False).encode())
 
 
+def in_words(report: Mapping[str, Any]) -> str:
+    """What a report counts, in one line for people."""
+    totals = report["totals"]
+    how = ", ".join(f"{n} by {name}" for name, n in totals["how"].items())
+    dropped = ", ".join(f"{n} for {name}" for name, n in totals["dropped"].items()) or "none"
+    return (
+        f"{totals['neighbours']} ({how}); of {totals['asked']} answers left out: {dropped}; "
+        f"beliefs repeated: {totals['repeated']}; records taught refusals: {totals['refusals']}"
+    )
+
+
 def is_transplant(bank: BeliefBank) -> bool:
     """Whether a bank is for teaching. Any other holds what was to be forgotten."""
     return bank.meta.engine == ENGINE
@@ -193,9 +204,10 @@ def _meta(raw: BankMeta, encoder: Encoder, forget: Sequence[Record], wanted: Wan
 def _summed(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
     totals: dict[str, Any] = {
         "records": len(reports),
+        "neighbours": sum(len(r["neighbours"]) for r in reports),
         "asked": sum(r["asked"] for r in reports),
         "repeated": sum(r["repeated"] for r in reports),
-        "records with refusals for want of neighbours": sum(bool(r["stand-in"]) for r in reports),
+        "refusals": sum(r["stand-in"] is not None for r in reports),
     }
     for name in ("how", "dropped"):
         total: Counter[str] = Counter()

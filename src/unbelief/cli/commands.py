@@ -88,7 +88,12 @@ def unlearn(
         if name in first and name in last:
             print(f"  mean {name} per token: {first[name]:.3f} -> {last[name]:.3f} nats")
     if result.beliefs is not None:
-        print(f"  belief bank: {RunFolder(output).beliefs(0)}")
+        bank = RunFolder(output).beliefs(0)
+        print(f"  belief bank: {bank}")
+        if (report := bank.with_suffix(".json")).exists():
+            from unbelief.beliefs.transplant import in_words
+
+            print(f"  neighbours: {in_words(json.loads(report.read_bytes()))}\n  details: {report}")
     tracked(hooks, as_json)
 
 

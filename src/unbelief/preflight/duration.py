@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unbelief.objectives import BSS, Objective
+from unbelief.objectives.forget.transplant import Transplant
 from unbelief.preflight.result import Duration, ModelFacts
 from unbelief.tokens import Encoded, Row
 from unbelief.train.options import TrainOptions
@@ -60,7 +61,9 @@ def plan_work(
     objective: Objective, train: TrainOptions, forget: Sequence[Encoded], retain: Sequence[Encoded]
 ) -> Work:
     """Lay out a run in one process."""
-    bss = objective.forget if isinstance(objective.forget, BSS) else None
+    term = objective.forget
+    bss = term if isinstance(term, BSS) else None
+    longest = term.max_new_tokens if isinstance(term, BSS | Transplant) else None
     per_device = train.per_device_train_batch_size
     needs = [t.needs for t in (objective.forget, objective.retain) if t is not None]
     plan = Plan(
@@ -76,12 +79,16 @@ def plan_work(
     if bss is not None:
         every = max(1, round(bss.refresh_epochs * plan.steps_per_epoch))
         generations = 1 if bss.policy == "off-policy" else -(-plan.total_steps // every)
+    samples = 0 if bss is None else bss.samples
+    if isinstance(term, Transplant):  # a pass has some of the beliefs, and twice as many are asked
+        samples = term.per_step
+        generations = -(-2 * term.samples // samples)
     return Work(
         plan=plan,
-        samples=0 if bss is None else bss.samples,
+        samples=samples,
         generations=generations,
         belief_tokens=tuple(
-            len(e.answer_ids) if bss is None else min(len(e.answer_ids), bss.max_new_tokens)
+            len(e.answer_ids) if longest is None else min(len(e.answer_ids), longest)
             for e in forget
         ),
         reference_pass=any(n.reference_logp or n.beliefs_from == "reference" for n in needs),

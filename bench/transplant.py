@@ -1,0 +1,303 @@
+"""Belief transplant against suppression: exact distances in the lab, and TOFU on a small model.
+
+    python bench/transplant.py search --seeds 100 101      # learning rate and weights, other worlds
+    python bench/transplant.py lab --seeds 0 1 2 3 4       # what is reported
+    python bench/transplant.py ablate --seeds 0 1 2 3 4
+    python bench/transplant.py tofu --model MODEL --retrained RETRAINED --data TOFU_FOLDER
+    python bench/transplant.py table                       # Markdown of all results so far
+
+Every run of the lab has the same records, pairs per step and number of steps, and is measured at
+the same few steps; the distance of a run is that at its end, not at its best step. Interrupted, a
+command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+EPOCHS = 30.0
+PAIRS = 8
+MEASURE_EVERY = 40
+OUTPUT = Path("bench/results/transplant.json")
+TRANSPLANT: dict[str, Any] = {"per_step": 8, "retain_weight": 4.0, "max_new_tokens": 24}
+RATES = (4e-4, 8e-4)
+
+# Four settings per method: two learning rates, two retain weights.
+SEARCH: dict[str, dict[str, Any]] = {
+    f"{method} lr={rate:g} retain={weight:g}": {
+        "method": method,
+        "lr": rate,
+        **({**TRANSPLANT} if method == "transplant" else {}),
+        **({"max_new_tokens": 24} if method == "bs-s" else {}),
+        "retain_weight": weight,
+    }
+    for method in ("transplant", "wga", "bs-t", "bs-s")
+    for rate in RATES
+    for weight in ((4.0, 8.0) if method == "transplant" else (1.0, 4.0))
+}
+# What the search chose; `lab` runs these.
+CHOSEN: dict[str, dict[str, Any]] = {
+    "transplant": {"method": "transplant", "lr": 8e-4, **TRANSPLANT},
+}
+# One thing changed in the chosen transplant at a time.
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "names=known": {"names": "known"},
+    "names=nearest": {"names": "nearest"},
+    "leaks=keep": {"leaks": "keep"},
+    "neighbours=1": {"neighbours": 1},
+    "neighbours=4": {"neighbours": 4},
+    "samples=4": {"neighbours": 4, "samples": 4, "per_step": 4},
+    "per_step=2": {"per_step": 2},
+    "with WGA 0.3": {"inner": "wga", "suppression": 0.3},
+    "with BS-T 0.1": {"inner": "bs-t", "suppression": 0.1},
+    "retain=kl": {"retain": "kl"},
+    "no retain term": {"retain": "none"},
+}
+
+
+# On TOFU, with learning rate and epochs of bench/tofu_tiny.py, nothing searched.
+TOFU: dict[str, Any] = {
+    "lr": 1e-3,
+    "epochs": 6,
+    "neighbours": 6,
+    "samples": 6,
+    "per_step": 1,
+    "forget_weight": 0.25,
+    "max_new_tokens": 80,
+}
+TOFU_SAMPLE = 200
+
+
+class Results:
+    """A JSON file that grows run by run."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.values: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+
+    def part(self, name: str) -> dict[str, Any]:
+        """A section of it, made where absent."""
+        part: dict[str, Any] = self.values.setdefault(name, {})
+        return part
+
+    def save(self) -> None:
+        """Write everything, with what it was made with."""
+        from unbelief.provenance import environment, utc_now
+
+        self.values["environment"] = {**asdict(environment()), "written": utc_now()}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(json.dumps(self.values, indent=1, default=str) + "\n")
+
+
+class World:
+    """One seed of the lab: its models, its records, and what measures them."""
+
+    def __init__(self, seed: int, cache: Path):
+        from unbelief.lab import MassMeter, PretrainConfig, WorldConfig, make_world
+        from unbelief.lab.masses import questions
+        from unbelief.lab.pretrain import train_or_load
+        from unbelief.tokens.encode import Encoder
+
+        config, pretrain = WorldConfig(seed=seed), PretrainConfig(seed=seed)
+        self.seed, self.world = seed, make_world(config)
+        self.original = train_or_load(config, "original", pretrain, cache)
+        self.retrained = train_or_load(config, "retrained", pretrain, cache)
+        encoder = Encoder(self.original.tokenizer)
+        forget, kept = self.world.part("forget"), self.world.part("retain")[:24]
+        self.forget = MassMeter(questions(self.world, encoder, forget), natural=True)
+        self.kept = MassMeter(questions(self.world, encoder, kept, answers="true"), natural=False)
+        self.target = self.masses(self.retrained.model)
+
+    def masses(self, model: Any) -> dict[str, float]:
+        """Exact masses, means over people."""
+        forget, kept = self.forget.measure(model), self.kept.measure(model)
+        assert forget.natural is not None
+        return {
+            "target": float(forget.target.mean()),
+            "leak": float(forget.leak.mean()),
+            "natural": float(forget.natural.mean()),
+            "retained": float(kept.leak.mean()),
+        }
+
+    def distance(self, masses: dict[str, float]) -> float:
+        """Excess leak + |natural gap| + |retained gap| to the retrained model."""
+        gap = {k: masses[k] - self.target[k] for k in masses}
+        return max(0.0, gap["leak"]) + abs(gap["natural"]) + abs(gap["retained"])
+
+    def run(self, setting: dict[str, Any]) -> dict[str, Any]:
+        """Unlearn once; masses along the run and at its end."""
+        from unbelief.models.load import in_memory
+        from unbelief.objectives import build_objective
+        from unbelief.train.options import TrainOptions
+        from unbelief.unlearner import Unlearner
+
+        options = {k: v for k, v in setting.items() if k not in ("method", "lr")}
+        points: dict[int, dict[str, float]] = {}
+
+        class Hook:
+            every = MEASURE_EVERY
+
+            def __call__(hook, step: int, model: Any) -> None:
+                points[step] = self.masses(model.inner)
+
+        started = time.monotonic()
+        result = Unlearner(
+            model=in_memory(
+                copy.deepcopy(self.original.model), self.original.tokenizer, source="lab original"
+            ),
+            forget=self.world.records("forget"),
+            retain=self.world.drawn_records("retain", self.seed),
+            objective=build_objective(setting["method"], {"retain": "nll", **options}),
+            train=TrainOptions(
+                learning_rate=setting["lr"],
+                num_train_epochs=EPOCHS,
+                per_device_train_batch_size=PAIRS,
+                gradient_accumulation_steps=1,
+                seed=self.seed,
+            ),
+            method=setting["method"],
+            device="cpu",
+            hooks=[Hook()],
+            progress=False,
+        ).fit()
+        end = self.masses(result.model.inner)
+        along = {step: self.distance(m) for step, m in sorted(points.items())}
+        return {
+            **end,
+            "distance": self.distance(end),
+            "along": along,
+            "seconds": round(time.monotonic() - started, 1),
+        }
+
+
+def run_lab(args: argparse.Namespace, part: str, settings: dict[str, dict[str, Any]]) -> None:
+    import torch
+    from transformers.utils import logging
+
+    torch.set_num_threads(1)
+    logging.disable_progress_bar()
+    results = Results(args.output)
+    done = results.part(part)
+    for seed in args.seeds:
+        world = None
+        for name, setting in settings.items():
+            if args.only and not any(word in name for word in args.only):
+                continue
+            entry = done.setdefault(name, {"setting": setting, "seeds": {}})
+            if entry["setting"] != setting:
+                raise SystemExit(f"{name} has other settings in {args.output}: {entry['setting']}")
+            if str(seed) in entry["seeds"]:
+                continue
+            world = world or World(seed, args.cache)
+            found = world.run(setting)
+            entry["seeds"][str(seed)] = found
+            references = results.part("references").setdefault(str(seed), {})
+            references |= {
+                "retrained": world.target,
+                "original": world.masses(world.original.model),
+            }
+            results.save()
+            print(f"{part} {seed} {name}: {found}", flush=True)
+
+
+def run_tofu(args: argparse.Namespace) -> None:
+    """Transplant and two methods of bench/tofu_tiny.py, with its settings and more measures."""
+    import torch
+
+    from tofu_tiny import SETTINGS, unlearn
+
+    torch.set_num_threads(1)
+    SETTINGS["transplant"] = TOFU
+    results = Results(args.output)
+    models = results.part("tofu")
+    args.work.mkdir(parents=True, exist_ok=True)
+    for name in args.only or ("transplant", "retrained", "original", "wga", "npo"):
+        if name in models:
+            continue
+        if name in ("retrained", "original"):
+            source = {"retrained": args.retrained, "original": args.model}[name]
+            models[name] = measure_tofu(source, args.data)
+        else:
+            folder = args.work / name
+            seconds = unlearn(name, args, folder)
+            models[name] = {
+                "setting": SETTINGS[name],
+                **measure_tofu(str(folder), args.data),
+                "seconds": round(seconds, 1),
+            }
+            report = folder.with_name(f"{name}.run") / "beliefs-0000.json"
+            if report.exists():
+                models[name]["beliefs"] = json.loads(report.read_text())["totals"]
+        results.save()
+        print(f"tofu {name}: {models[name]}", flush=True)
+
+
+def measure_tofu(source: str, data: Path) -> dict[str, Any]:
+    """All forget rows and a seeded sample of retain rows; means, intervals over authors."""
+    import numpy as np
+
+    from unbelief.data.tofu import read_tofu
+    from unbelief.measure import Plan, measure_examples
+    from unbelief.models.load import load_model
+    from unbelief.models.runner import AnswerModel
+    from unbelief.scores.base import Metric
+    from unbelief.scores.metrics.exact_recitation import ExactRecitation
+    from unbelief.scores.metrics.extraction_strength import ExtractionStrength
+    from unbelief.scores.metrics.key_facts import KeyFactRecall
+    from unbelief.scores.metrics.probability import Probability
+    from unbelief.scores.metrics.repetition import Repetition
+    from unbelief.scores.metrics.truth_ratio import TruthRatio
+    from unbelief.scores.statistics import of_metric
+    from unbelief.tokens import Encoder
+
+    loaded = load_model(source, device="cpu")
+    sets = read_tofu(str(data), "forget10").sets
+    retain = sets["retain"]
+    chosen = np.random.default_rng(0).choice(len(retain), TOFU_SAMPLE, replace=False)
+    records = {"forget": sets["forget"], "retain": tuple(retain[i] for i in sorted(chosen))}
+    both = (ExtractionStrength(), ExactRecitation(), Probability(), Repetition())
+    metrics: dict[str, tuple[Metric, ...]] = {
+        "forget": (*both, KeyFactRecall(), TruthRatio()),
+        "retain": both,
+    }
+    plan = Plan(records, {k: tuple(n for m in ms for n in m.needs) for k, ms in metrics.items()})
+    examples = measure_examples(AnswerModel(loaded.model), Encoder(loaded.tokenizer), plan)
+    return {
+        f"{name}_{metric.name}": asdict(of_metric(metric, examples[name]).estimate("unbelief"))
+        for name, its in metrics.items()
+        for metric in its
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=("search", "lab", "ablate", "tofu", "table"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--only", nargs="*", help="settings whose name has one of these words")
+    parser.add_argument("--model", help="of tofu: folder that knows TOFU")
+    parser.add_argument("--retrained", help="of tofu: folder that was trained on retain90")
+    parser.add_argument("--data", type=Path, help="of tofu: folder with forget10.jsonl and more")
+    parser.add_argument("--work", type=Path, default=Path("runs/transplant/tofu"))
+    parser.add_argument("--cache", type=Path, default=Path("runs/transplant/models"))
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    args = parser.parse_args()
+    args.seed = 0  # of the training runs on TOFU
+    if args.command == "tofu":
+        run_tofu(args)
+    elif args.command == "search":
+        run_lab(args, "search", SEARCH)
+    elif args.command == "lab":
+        run_lab(args, "lab", CHOSEN)
+    elif args.command == "ablate":
+        base = CHOSEN["transplant"]
+        run_lab(args, "ablate", {name: {**base, **change} for name, change in ABLATIONS.items()})
+
+
+if __name__ == "__main__":
+    main()
