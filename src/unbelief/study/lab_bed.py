@@ -115,12 +115,7 @@ class LabTestbed:
 
     def references(self, case: Case) -> dict[str, Measured]:
         """Original and retrained model of the case's world."""
-        with one_thread():
-            place = self._place(case)
-            return {
-                "original": self._measured(place, 0, place.original.model),
-                "retrained": self._measured(place, 0, place.retrained.model),
-            }
+        return _references(self, case)
 
     def attempt(
         self, setting: Setting, case: Case, at: Sequence[int], report: Report
@@ -217,6 +212,15 @@ def _place(bed: LabTestbed, case: Case) -> Place:
         about_forget=MassMeter(questions(world, encoder, world.part("forget")), natural=True),
         about_kept=MassMeter(questions(world, encoder, kept, answers="true"), natural=False),
     )
+
+
+@lru_cache(maxsize=32)
+def _references(bed: LabTestbed, case: Case) -> dict[str, Measured]:
+    """Measured once: every run of a case is compared with the same two models."""
+    with one_thread():
+        place = _place(bed, case)
+        models = {"original": place.original.model, "retrained": place.retrained.model}
+        return {role: bed._measured(place, 0, model) for role, model in models.items()}
 
 
 _RETRAINED: dict[str, dict[str, float]] = {}
