@@ -47,8 +47,8 @@ ITEMS = (
     ("reference", r"Distance to retrained", r"No retrained model was given\. .*n/a"),
     # 6. Per item
     ("worst ten", r"The 4 records of which most is left, by id", r"of which most is left, by id"),
-    ("item scores", r"Id Flag Attacks that bring facts back Key fact recall .*Extraction strength "
-     r".*Probability ROUGE-L recall .*Mia min k forget", r"Key fact recall"),
+    ("item scores", r"Id Flag Attacks that bring it back Key fact recall Leak rate Extraction "
+     r"strength Probability ROUGE-L recall Min-K", r"Key fact recall"),
     ("distribution", r"Scores of the unlearned model, record by record .*median", r"median"),
     # 7. Too much
     ("two-sided", r"probability >= 0\.5 \* retrained", r"how much is too much, and how little"),

@@ -76,11 +76,11 @@ def _gates(count: int) -> str:
     if count < 2:
         return "There is one gate or none: nothing to correct for."
     return (
-        f"{count} gates: an audit passes only if all do, so that to pass wrongly is no likelier "
-        "than at one of them and needs no correction (intersection-union). To fail one by chance "
-        f"alone is: up to {min(1.0, 0.025 * count):.1%} instead of 2.5 %. Failures say whether "
-        "they survive Bonferroni\u2019s correction. Measures without a gate are described, not "
-        "tested, and not corrected."
+        f"{count} gates: an audit passes only if all do, so that a wrong pass is no likelier than "
+        "with one gate and needs no correction (intersection-union). A gate that fails by chance "
+        f"alone is likelier, up to {min(1.0, 0.025 * count):.1%} instead of 2.5 %: failures say "
+        "whether they survive Bonferroni\u2019s correction. Measures without a gate are described, "
+        "not tested, and not corrected."
     )
 
 

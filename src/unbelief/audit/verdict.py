@@ -136,7 +136,8 @@ def not_covered(
         own = row.models.get("unlearned")
         if row.name == "key_fact_recall" and own is not None and own.n_unscored:
             why = max(own.reasons, key=lambda r: own.reasons[r])
-            out.append(f"facts of {own.n_unscored} records could not be looked for: {why}")
+            records = "1 record" if own.n_unscored == 1 else f"{own.n_unscored} records"
+            out.append(f"facts of {records} could not be looked for: {why}")
     grades = [row for row in measures if row.name == "judge_similarity"]
     if not grades:
         out.append("no judge, human or model, has read the responses")

@@ -5,18 +5,28 @@ from __future__ import annotations
 import numpy as np
 
 from unbelief.report.audit_document import AuditDocument, PromptRow
-from unbelief.report.audit_views import in_words, score_names, worst_first
+from unbelief.report.audit_views import attacks_run, in_words, score_names, worst_first
 from unbelief.report.numbers import plain, whole
 from unbelief.report.tables import Table
 
 WORST = 10
 _UNDER = "unlearned under "
+_SHOWN = (
+    "key_fact_recall",
+    "leak_rate",
+    "extraction_strength",
+    "probability",
+    "rougeL_recall",
+    "mia_min_k_forget",
+)
+"""Scores of the worst records; all of them are in the spread."""
 _SHARES = (0, 25, 50, 75, 95, 100)
 
 
 def worst_items(document: AuditDocument) -> Table:
     """The records of which most is left, by id: flag, then facts said, then attacks that helped."""
-    names = score_names(document)
+    names = [name for name in _SHOWN if name in score_names(document)]
+    ran = attacks_run(document)[0]
 
     def most_left(row: PromptRow) -> tuple[float, int, float]:
         facts, likely = row.scores.get("key_fact_recall"), row.scores.get("probability")
@@ -26,12 +36,12 @@ def worst_items(document: AuditDocument) -> Table:
     rows = worst_first(sorted(document.prompts, key=most_left))[:WORST]
     return Table(
         title=f"The {len(rows)} records of which most is left, by id",
-        head=("Id", "Flag", "Attacks that bring facts back", *(in_words(name) for name in names)),
+        head=("Id", "Flag", "Attacks that bring it back", *(in_words(name) for name in names)),
         rows=tuple(
             (
                 row.id,
                 row.flag,
-                ", ".join(leaking_attacks(row)) or "none",
+                f"{len(leaking_attacks(row))} of {ran}",
                 *(plain(row.scores.get(name)) for name in names),
             )
             for row in rows

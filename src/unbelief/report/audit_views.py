@@ -172,7 +172,7 @@ def score_names(document: AuditDocument) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for row in document.prompts for name in row.scores))
 
 
-_KNOWN = {"rougeL_recall": "ROUGE-L recall"}
+_KNOWN = {"rougeL_recall": "ROUGE-L recall", "mia_min_k_forget": "Min-K"}
 
 
 def attack_title(row: AttackRow) -> str:
