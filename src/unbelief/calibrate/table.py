@@ -26,7 +26,7 @@ def shown(number: Mapping[str, Any] | None) -> str:
     text = f"{number['value']:.3f}"
     if number["low"] is None:
         return text
-    return f"{text} ({number['low']:.2f} to {number['high']:.2f})"
+    return f"{text} ({number['low']:.3f} to {number['high']:.3f})"
 
 
 def models_table(
@@ -52,6 +52,10 @@ def models_table(
     return Table(title=title, head=("model", *head), rows=rows)
 
 
+def _most(numbers: Mapping[str, Any]) -> int:
+    return max(number["n"] for number in numbers.values())
+
+
 def calibration_text(document: Mapping[str, Any]) -> str:
     """What `unbelief calibrate` prints."""
     kept, on_test = document["kept"], document["kept_on_test"]["calibrated"]
@@ -62,6 +66,9 @@ def calibration_text(document: Mapping[str, Any]) -> str:
         f"on {on_test['n']} retain test items it keeps {shown(on_test)}",
         *(f"note: {note}" for note in document["notes"]),
     ]
-    title = "On items that the search never saw (95 % intervals)"
+    title = (
+        f"On items that the search never saw: {on_test['n']} retain, "
+        f"{_most(document['models']['calibrated']['forget'])} forget (95 % intervals)"
+    )
     table = models_table(document["models"], ("retain_test", "forget"), title)
     return "\n".join(lines) + "\n\n" + table.to_text()

@@ -17,7 +17,11 @@ def patch_text(document: Mapping[str, Any]) -> str:
         f"{', '.join(choice['parts'])} ({choice['k_chosen_by']})",
         *(f"note: {note}" for note in document["notes"]),
     ]
-    title = "On records that had no part in the choice (95 % intervals)"
+    split = document["split"]
+    title = (
+        f"On records that had no part in the choice: {split['retain']['test']} retain, "
+        f"{split['forget']['test']} forget (95 % intervals)"
+    )
     tables = [
         _order_table(document),
         models_table(document["models"], ("retain_test", "forget_test"), title),
@@ -46,9 +50,9 @@ def _order_table(document: Mapping[str, Any]) -> Table:
             )
         )
     return Table(
-        title=f"Parts by rank score, on the validation records: {document['utility']} lost, "
-        f"{document['forgetting']} removed",
-        head=("part", "score", "utility alone", "forgetting alone", "mean with those above"),
+        title="Parts by rank score, on the validation records: change of "
+        f"{document['utility']} (retain), {document['forgetting']} removed (forget)",
+        head=("part", "rank score", "retain alone", "forget alone", "mean with those above"),
         rows=tuple(rows),
     )
 
