@@ -12,7 +12,10 @@ from tests.audit.made import CITIES, FORGET, save_model, trained
 from tests.calibrate.made import save_pair
 from tests.cli.common import call
 from unbelief.calibrate import CalibrateRequest, calibrate
-from unbelief.errors import GuardError, RequestError
+from unbelief.errors import GuardError, Interrupted, RequestError
+from unbelief.models.adapters import LoraOptions, add_lora
+from unbelief.models.load import load_model
+from unbelief.models.save import save_model as save
 from unbelief.provenance import weights_sha256
 
 
@@ -149,6 +152,36 @@ def test_the_same_model_twice_is_refused(world, tmp_path):
     shutil.copytree(world / "original", tmp_path / "copy")
     with pytest.raises(RequestError, match="nothing between them"):
         calibrate(request(world, model=str(tmp_path / "copy")), tmp_path / "out")
+
+
+def test_an_adapter_over_the_original_is_calibrated_as_one(world, tmp_path):
+    base = load_model(world / "original", device="cpu")
+    adapted = add_lora(base.model, LoraOptions(r=2))
+    torch.manual_seed(0)
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.5)
+    save(adapted, base.tokenizer, tmp_path / "adapter", merge_adapter=False)
+    found = calibrate(request(world, model=str(tmp_path / "adapter")), tmp_path / "out")
+    assert found.document["mixing"]["how"] == "adapter"
+    alpha = found.search.alpha
+    assert 0 < alpha < 1
+    layer = adapted.get_base_model().model.layers[0].self_attn.q_proj
+    expected = layer.base_layer.weight + alpha * layer.get_delta_weight("default")
+    made = AutoModelForCausalLM.from_pretrained(tmp_path / "out")  # full weights, no adapter
+    assert torch.equal(made.model.layers[0].self_attn.q_proj.weight, expected)
+
+
+def test_ctrl_c_writes_nothing(world, tmp_path, monkeypatch):
+    from unbelief.calibrate.pair import Pair
+
+    def stopped(*_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Pair, "statistics", stopped)
+    with pytest.raises(Interrupted, match="nothing was written"):
+        calibrate(request(world), tmp_path / "out")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_inputs_are_never_replaced(world):

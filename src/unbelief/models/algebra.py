@@ -73,8 +73,9 @@ class Blend:
 
     Args:
         original: Changed in place by `set`; its model is the one to ask.
-        unlearned: Read once and not needed afterwards. An adapter whose base weights are the
-            original's is mixed as an adapter; any other adapter is merged first.
+        unlearned: Its tensors are kept where they differ, so do not change it; the model itself is
+            not needed afterwards. An adapter whose base weights are the original's is mixed as an
+            adapter; any other adapter is merged first.
 
     Attributes:
         inner: The Transformers model.
@@ -199,7 +200,8 @@ def _differing(
             continue
         was = own.detach().to("cpu", copy=True)
         if own.is_floating_point() and not torch.equal(was, other):
-            found[name] = _Mixable(parts[name], own, _between(was, other.clone()), own.numel())
+            at = _between(was, other, own.device)
+            found[name] = _Mixable(parts[name], own, at, own.numel())
     return found
 
 
@@ -211,13 +213,20 @@ def _shifting(
         own = live[name]
         was = own.detach().to("cpu", copy=True)
         if delta.any():
-            found[name] = _Mixable(parts[name], own, _beyond(was, delta), own.numel())
+            at = _beyond(was, delta, own.device)
+            found[name] = _Mixable(parts[name], own, at, own.numel())
     return found
 
 
-def _between(was: Tensor, other: Tensor) -> Callable[[float], Tensor]:
-    return lambda alpha: mixed(was, other, alpha)
+# Arithmetic is done where the model is; elementwise products and sums round alike everywhere.
+def _between(was: Tensor, other: Tensor, device: torch.device) -> Callable[[float], Tensor]:
+    def at(alpha: float) -> Tensor:
+        if alpha in (0, 1):  # one of the two need not travel
+            return other if alpha else was
+        return mixed(was.to(device), other.to(device), alpha)
+
+    return at
 
 
-def _beyond(was: Tensor, delta: Tensor) -> Callable[[float], Tensor]:
-    return lambda alpha: shifted(was, delta, alpha)
+def _beyond(was: Tensor, delta: Tensor, device: torch.device) -> Callable[[float], Tensor]:
+    return lambda alpha: shifted(was.to(device), delta.to(device), alpha)
