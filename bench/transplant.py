@@ -26,38 +26,45 @@ PAIRS = 8
 MEASURE_EVERY = 40
 OUTPUT = Path("bench/results/transplant.json")
 TRANSPLANT: dict[str, Any] = {"per_step": 8, "retain_weight": 4.0, "max_new_tokens": 24}
-RATES = (4e-4, 8e-4)
-
-# Four settings per method: two learning rates, two retain weights.
+# Learning rate and retain weight: the same six settings for every method, on worlds that are not
+# reported.
+GRID = ((4e-4, 1.0), (4e-4, 4.0), (8e-4, 1.0), (8e-4, 4.0), (8e-4, 16.0), (1.6e-3, 4.0))
+OWN: dict[str, dict[str, Any]] = {
+    "transplant": {**TRANSPLANT},
+    "wga": {},
+    "bs-t": {},
+    "bs-s": {"max_new_tokens": 24},
+}
 SEARCH: dict[str, dict[str, Any]] = {
     f"{method} lr={rate:g} retain={weight:g}": {
         "method": method,
         "lr": rate,
-        **({**TRANSPLANT} if method == "transplant" else {}),
-        **({"max_new_tokens": 24} if method == "bs-s" else {}),
+        **own,
         "retain_weight": weight,
     }
-    for method in ("transplant", "wga", "bs-t", "bs-s")
-    for rate in RATES
-    for weight in ((4.0, 8.0) if method == "transplant" else (1.0, 4.0))
+    for method, own in OWN.items()
+    for rate, weight in GRID
 }
 # What the search chose; `lab` runs these.
 CHOSEN: dict[str, dict[str, Any]] = {
     "transplant": {"method": "transplant", "lr": 8e-4, **TRANSPLANT},
+    "wga": {"method": "wga", "lr": 1.6e-3, "retain_weight": 4.0},
+    "bs-t": {"method": "bs-t", "lr": 8e-4, "retain_weight": 16.0},
+    "bs-s": {"method": "bs-s", "lr": 4e-4, "retain_weight": 4.0, "max_new_tokens": 24},
 }
 # One thing changed in the chosen transplant at a time.
 ABLATIONS: dict[str, dict[str, Any]] = {
-    "names=known": {"names": "known"},
-    "names=nearest": {"names": "nearest"},
     "leaks=keep": {"leaks": "keep"},
+    "names=known": {"names": "known"},
     "neighbours=1": {"neighbours": 1},
-    "neighbours=4": {"neighbours": 4},
-    "samples=4": {"neighbours": 4, "samples": 4, "per_step": 4},
-    "per_step=2": {"per_step": 2},
-    "with WGA 0.3": {"inner": "wga", "suppression": 0.3},
-    "with BS-T 0.1": {"inner": "bs-t", "suppression": 0.1},
-    "retain=kl": {"retain": "kl"},
     "no retain term": {"retain": "none"},
+    "with WGA 0.3": {"inner": "wga", "suppression": 0.3},
+    "per_step=2": {"per_step": 2},
+    "names=nearest": {"names": "nearest"},
+    "retain=kl": {"retain": "kl"},
+    "samples=4": {"neighbours": 4, "samples": 4, "per_step": 4},
+    "with BS-T 0.1": {"inner": "bs-t", "suppression": 0.1},
+    "neighbours=4": {"neighbours": 4},
 }
 
 
@@ -275,6 +282,67 @@ def measure_tofu(source: str, data: Path) -> dict[str, Any]:
     }
 
 
+def lab_table(results: Results) -> str:
+    """Markdown of the lab: means over seeds with 95 % t-intervals; ablations also as differences.
+
+    A difference is to the unchanged transplant on the same seeds.
+    """
+    from unbelief.lab.intervals import seed_mean
+
+    def shown(values: list[float], sign: str = "") -> str:
+        if len(values) < 2:
+            return f"{values[0]:{sign}.3f}"
+        e = seed_mean(values)
+        return f"{e.value:{sign}.3f} ({e.low:{sign}.3f} to {e.high:{sign}.3f})"
+
+    base = results.part("lab").get("transplant", {"seeds": {}})["seeds"]
+    lines = []
+    for part in ("lab", "ablate"):
+        lines += [
+            "",
+            f"| {part} | seeds | leak | natural | retained | distance |"
+            + (" against the unchanged |" if part == "ablate" else " worst seed |"),
+            "|---|---|---|---|---|---|---|",
+        ]
+        rows = dict(results.part(part))
+        if part == "lab":
+            for who in ("original", "retrained"):
+                its = {s: r[who] for s, r in results.part("references").items() if s in base}
+                rows = {who: {"seeds": its}, **rows}
+        for name, entry in rows.items():
+            runs = entry["seeds"]
+            means = [shown([r[k] for r in runs.values()]) for k in ("leak", "natural", "retained")]
+            if name in ("original", "retrained"):
+                lines.append(f"| {name} | {len(runs)} | {' | '.join(means)} | | |")
+                continue
+            last = f"{max(r['distance'] for r in runs.values()):.3f}"
+            if part == "ablate":
+                both = [s for s in runs if s in base]
+                last = shown([runs[s]["distance"] - base[s]["distance"] for s in both], "+")
+            distance = shown([r["distance"] for r in runs.values()])
+            lines.append(f"| {name} | {len(runs)} | {' | '.join(means)} | {distance} | {last} |")
+    lines += ["", "| search, seed | distance at the end |", "|---|---|"]
+    for name, entry in results.part("search").items():
+        for seed, run in entry["seeds"].items():
+            lines.append(f"| {name}, {seed} | {run['distance']:.3f} |")
+    return "\n".join(lines)
+
+
+def tofu_table(results: Results) -> str:
+    """Markdown of TOFU: means with intervals over authors."""
+    models = results.part("tofu")
+    order = [n for n in ("original", "retrained", "transplant", "wga", "npo") if n in models]
+    names = [k for k, v in models[order[0]].items() if isinstance(v, dict) and "n" in v]
+    lines = ["| measure | " + " | ".join(order) + " |", "|---" * (len(order) + 1) + "|"]
+    for name in names:
+        cells = []
+        for model in order:
+            e = models[model][name]
+            cells.append(f"{e['value']:.3f} ({e['low']:.3f} to {e['high']:.3f})")
+        lines.append(f"| {name} (n = {models[order[0]][name]['n']}) | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=("search", "lab", "ablate", "tofu", "table"))
@@ -288,6 +356,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=OUTPUT)
     args = parser.parse_args()
     args.seed = 0  # of the training runs on TOFU
+    if args.command == "table":
+        results = Results(args.output)
+        print(lab_table(results))
+        if results.part("tofu"):
+            print("\n" + tofu_table(results))
+        return
     if args.command == "tofu":
         run_tofu(args)
     elif args.command == "search":

@@ -91,6 +91,18 @@ def test_leaks_are_dropped_and_counted(encoder: Encoder) -> None:
     assert report["records"][0]["repeated"] == 0
 
 
+def test_nobody_else_who_is_to_be_forgotten_is_named(encoder: Encoder) -> None:
+    forget = [*FORGET, Record(id="f3", prompt="Where was Di Ulk born?", answer="In Bern.")]
+    forget += [replace(forget[3], id=f"g{i}") for i in range(2)]  # as often asked about as Ada
+    model = Model(encoder, "{name} met Di Ulk.", "{name} met Ada Orn.", "Nobody.")
+    bank, report = transplant(model, encoder, forget, RETAIN, WANTED)
+    said = {name: {b.text for b in bank.rows(name)} for name in ("f0", "f2", "f3")}
+    assert said["f0"] == {"Ada met Ada Orn.", "Nobody."}
+    assert said["f3"] == {"Di met Di Ulk.", "Nobody."}
+    assert said["f2"] == {"Nobody."}  # it names nobody, so both would be given away
+    assert report["records"][0]["dropped"] == {"another subject": 4}
+
+
 def test_refusals_stand_in_for_beliefs_that_all_leak(encoder: Encoder) -> None:
     model = Model(encoder, "Rome")
     record = replace(FORGET[0], facts=("Rome",))

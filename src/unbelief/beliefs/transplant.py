@@ -82,10 +82,11 @@ def transplant(
             remedy="give retain records of the same kind, or use another method",
         )
     raw = ask(asked, wanted.draws)
+    subjects = frozenset(n.subject for its in found.values() for n in its if n.subject is not None)
     beliefs: list[Belief] = []
     reports = []
     for record in forget:
-        its, report = _beliefs(raw, encoder, record, found[record.id], wanted)
+        its, report = _beliefs(raw, encoder, record, found[record.id], subjects, wanted)
         beliefs += its
         reports.append(report)
     return BeliefBank(tuple(beliefs), _meta(raw.meta, encoder, forget, wanted)), _summed(reports)
@@ -121,6 +122,7 @@ def _beliefs(
     encoder: Encoder,
     record: Record,
     neighbours: Sequence[Neighbour],
+    subjects: frozenset[str],
     wanted: Wanted,
 ) -> tuple[list[Belief], dict[str, Any]]:
     """The beliefs about one record, each neighbour in turn, and how they came about."""
@@ -132,7 +134,7 @@ def _beliefs(
         for j, neighbour in enumerate(neighbours):
             answer = raw.rows(_key(record, j))[draw]
             text = _put_back(answer.text, neighbour)
-            leak = leak_of(record, text) or (None if text.strip() else "empty")
+            leak = leak_of(record, text) or _other_fault(text, neighbour, subjects)
             if leak is not None:
                 dropped[leak] += 1
             if leak is None or (wanted.leaks == "keep" and leak != "empty"):
@@ -163,6 +165,14 @@ def _beliefs(
         "repeated": max(0, wanted.samples - len(kept)),
         "stand-in": None if available else "refusals",
     }
+
+
+def _other_fault(text: str, neighbour: Neighbour, subjects: frozenset[str]) -> str | None:
+    """Nothing said, or somebody else named who is to be forgotten."""
+    if not text.strip():
+        return "empty"
+    named = any(name in text for name in subjects if name != neighbour.subject)
+    return "another subject" if named else None
 
 
 def _put_back(text: str, neighbour: Neighbour) -> str:

@@ -26,8 +26,7 @@ class Transplant(ForgetTerm):
     Attributes:
         neighbours: Neighbouring prompts per forget prompt.
         samples: Beliefs kept per forget prompt; at least as many as neighbours.
-        per_step: n, beliefs of a prompt per step, in turn; the cost of a step is about n / 2 of
-            another method's.
+        per_step: n, beliefs of a prompt per step, in turn: n + 1 rows where others have 2.
         names: Whom the neighbouring prompts ask about: `strangers` (names put together from two of
             the retain prompts), `known` (names of the retain prompts), `nearest` (the most similar
             retain prompts as they are).
