@@ -1,0 +1,90 @@
+"""How the settings of `unbelief vision run` on digits were chosen: six per method, one rule.
+
+    python bench/vision_tuning.py --output bench/results/vision_tuning.json
+
+Every method gets six settings and is run in the all-matched scenario, the conventional one, on a
+split that no table reports (seed 100). The setting with the least Gap to the retrained model is
+taken, for all four scenarios alike. For GA, BS, IU and TARF these six are the second six: among
+the first, around the published values, none worked or the best lay at an end (`FIRST`). The rule
+uses the retrained model, which in practice nobody has: the table shows methods near their best in
+the conventional scenario, not what a user would get.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unbelief.provenance import environment, utc_now
+from unbelief.vision.bench import Bench
+from unbelief.vision.config import VisionConfig
+from unbelief.vision.finding import build_method
+from unbelief.vision.measures import GAP_PARTS, gap
+
+SEED = 100
+RATES = (0.003, 0.01, 0.03, 0.1, 0.2, 0.3)
+COMMON = {"batch_size": 64}  # 20 steps per pass; the published 256 would make 5
+GRIDS: dict[str, list[dict[str, Any]]] = {
+    "ft": [{**COMMON, "learning_rate": r} for r in RATES],
+    "rl": [{**COMMON, "learning_rate": r} for r in RATES],
+    "salun": [{**COMMON, "learning_rate": r} for r in RATES],
+    "scrub": [{**COMMON, "learning_rate": r} for r in (5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 3e-2)],
+    "ga": [{**COMMON, "learning_rate": r} for r in (0.02, 0.025, 0.03, 0.035, 0.04, 0.045)],
+    "bs": [
+        {**COMMON, "learning_rate": r, "bound": b} for r in (3e-3, 1e-2) for b in (0.2, 0.3, 0.5)
+    ],
+    "iu": [{"alpha": a} for a in (50.0, 75.0, 100.0, 150.0, 200.0, 300.0)],
+    "l1-sparse": [
+        {**COMMON, "learning_rate": r, "alpha": a} for r in (0.03, 0.1) for a in (1e-4, 5e-4, 1e-3)
+    ],
+    "tarf": [
+        {**COMMON, "learning_rate": r, "k": k}
+        for r, ks in ((0.01, (0.06, 0.08, 0.12)), (0.03, (0.02, 0.03, 0.04)))
+        for k in ks
+    ],
+}
+FIRST = {
+    "ga": "learning_rate 0.001 0.003 0.005 0.01 0.02 0.05",
+    "bs": "bound 0.1, learning_rate 0.001 0.003 0.005 0.01 0.03 0.1",
+    "iu": "alpha 0.2 1 3 10 30 100",
+    "tarf": "learning_rate 0.01 0.03 with k 0.04 0.2 0.5",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--methods", nargs="*", default=list(GRIDS))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    bench = Bench(VisionConfig(seeds=(SEED,)), SEED)
+    wanted = bench.reference("all-matched").shares
+    rows = []
+    for name in args.methods:
+        tried = []
+        for options in GRIDS[name]:
+            cell = bench.run("all-matched", build_method(name, options))
+            now, ref = ({k: s[k].percent for k in GAP_PARTS} for s in (cell.shares, wanted))
+            tried.append({"options": options, "values": now, "gap": gap(now, ref).value})
+            print(name, options, now, tried[-1]["gap"], round(cell.seconds, 1), flush=True)
+        best = min(tried, key=lambda t: float("inf") if t["gap"] is None else t["gap"])
+        first = FIRST.get(name)
+        rows.append(
+            {"method": name, "chosen": best["options"], "tried": tried, "tried_first": first}
+        )
+    document = {
+        "created": utc_now(),
+        "seed": SEED,
+        "unbelief": environment().unbelief,
+        "retrained": {k: wanted[k].percent for k in GAP_PARTS},
+        "methods": rows,
+    }
+    args.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
