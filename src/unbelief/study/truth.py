@@ -67,7 +67,12 @@ def analyse(
         for name in REFERENCES:
             if (world, name) not in known:
                 raise RequestError(f"world {world} has no {name} model", where="rows")
-    outcomes = {row.key: _outcome(row, known, limits) for row in models}
+    try:
+        outcomes = {row.key: _outcome(row, known, limits) for row in models}
+    except ValueError as error:
+        raise RequestError(
+            str(error), where="lab", remedy="train the lab's models for more steps"
+        ) from None
     truth = _Truth(models, known, outcomes, seed, draws)
     return Truth(
         metrics=tuple(truth.of(line) for line in (*EXACT, *lines)),
