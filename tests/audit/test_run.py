@@ -101,6 +101,14 @@ def test_attacks_are_read_against_the_retrained_model(world, tmp_path):
     curve = next(c for c in found.curves if c.name == "relearning_probability")
     values = [p.series["unlearned"].value for p in curve.points]
     assert curve.points[0].x == 0 and values[-1] > values[0]
+    # It is at least half as likely again as to the original at the first such point; four records
+    # are one batch of at most 32 answers.
+    whole = next(m for m in found.measures if m.name == "probability").models["original"].value
+    back = [int(p.x) for p in curve.points if p.series["unlearned"].value >= whole / 2]
+    said = (
+        f"number: reached by {back[0]} steps, at most {32 * back[0]} answers shown" if back else ""
+    )
+    assert said in curve.note and (back or "not reached within" in curve.note)
     # The attacked weights were put back: the measurements without attack came first, those of the
     # next attack start from the same model.
     assert rows["quantize:bits=8", "probability"].after.value == pytest.approx(

@@ -15,6 +15,7 @@ from unbelief.audit.numbers import ROLES, Found, Numbers, Tried
 from unbelief.audit.origins import made_by
 from unbelief.audit.prompts import prompt_rows
 from unbelief.audit.refusals import OVER_REFUSAL, OVER_REFUSAL_TITLE
+from unbelief.audit.relearning import relearning_note
 from unbelief.audit.request import AuditRequest
 from unbelief.audit.scope import scope_of
 from unbelief.audit.uncertainty import uncertainty
@@ -215,7 +216,6 @@ def _curves(found: Found, numbers: Numbers) -> tuple[Curve, ...]:
             )
             for step in steps
         )
-        note = "The yardstick is how fast a model that never saw the records learns them."
         curves.append(
             Curve(
                 name=f"relearning_{measure}",
@@ -223,7 +223,7 @@ def _curves(found: Found, numbers: Numbers) -> tuple[Curve, ...]:
                 x_title="optimiser steps on the forget records",
                 y_title=measure.replace("_", " "),
                 points=points,
-                note=note if "retrained" in numbers.curve else f"{note} There is none here.",
+                note=relearning_note(measure, found, numbers),
             )
         )
     return tuple(curves)
