@@ -142,7 +142,7 @@ def test_wrong_requests_are_refused_and_nothing_is_written(world, tmp_path, chan
 
 
 def test_forget_records_among_the_retain_records_are_refused(world, tmp_path):
-    with pytest.raises(RequestError, match="retain and forget records"):
+    with pytest.raises(RequestError, match="4 records are to be forgotten and to be kept"):
         calibrate(request(world, retain=str(world / "forget.jsonl")), tmp_path / "out")
 
 

@@ -10,7 +10,7 @@ from tests.models.test_save import adapted_model
 from unbelief.errors import RequestError
 from unbelief.models.algebra import Blend, mixed, shifted
 from unbelief.models.load import LoadedModel, in_memory
-from unbelief.models.parts import belongs, component_of, part_labels
+from unbelief.models.parts import belongs, component_of, layer_list, part_labels
 from unbelief.models.save import merged_copy
 
 
@@ -217,6 +217,19 @@ def test_learnt_positions_are_embeddings():
         "transformer.wpe.weight",
         "lm_head.weight",  # tied
     }
+
+
+def test_layers_that_cannot_be_found_are_mixed_all_the_same():
+    original, unlearned = tiny_model(), tiny_model(seed=1)
+    for model in (original, unlearned):  # a backbone that keeps its layers under another name
+        model.model.stages = model.model.layers
+        del model.model.layers
+    with pytest.raises(RequestError, match="no list of decoder layers"):
+        layer_list(original)
+    blend = Blend(loaded(original), loaded(unlearned))
+    assert set(blend.labels) == {"embeddings", "final_norm", "head", "other"}
+    blend.set(1)
+    assert same(original, unlearned.state_dict())
 
 
 def test_a_label_names_what_is_below_it_and_not_its_namesakes():

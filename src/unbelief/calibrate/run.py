@@ -23,7 +23,7 @@ from unbelief.calibrate.scoring import (
     value_of,
 )
 from unbelief.calibrate.search import Search, find_alpha
-from unbelief.calibrate.split import Halves, check_apart, read_halves
+from unbelief.calibrate.split import Halves, check_sets, read_halves
 from unbelief.data import read_records
 from unbelief.errors import GuardError, RequestError
 from unbelief.models.save import SavedModel, save_model
@@ -90,7 +90,7 @@ def calibrate(
     score = steering(request.score, request.convention, "--score")
     forget = tuple(read_records(request.forget, columns=request.columns or None))[: request.limit]
     retain = read_retain(request)
-    check_apart(retain.search, forget, "retain and forget records")
+    check_sets(forget, (*retain.search, *retain.test))
     started = time.monotonic()
     with stoppable():
         pair = open_pair(request)

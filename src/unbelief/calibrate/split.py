@@ -111,6 +111,24 @@ def check_apart(search: Sequence[Record], test: Sequence[Record], what: str) -> 
         )
 
 
+def check_sets(forget: Sequence[Record], retain: Sequence[Record]) -> None:
+    """Refuse records that are to be forgotten and to be kept, whatever their ids.
+
+    Raises:
+        RequestError: There is one.
+    """
+    known = {_item(record): record for record in forget}
+    both = [(known[_item(r)], r) for r in retain if _item(r) in known]
+    if both:
+        one, two = both[0]
+        raise RequestError(
+            f"{len(both)} records are to be forgotten and to be kept at once (such as "
+            f"{one.source or one.id} and {two.source or two.id})",
+            where="--retain",
+            remedy="remove them from one of the two files",
+        )
+
+
 def _cluster(record: Record) -> str:
     return f"group:{record.group}" if record.group is not None else f"item:{_item(record)}"
 

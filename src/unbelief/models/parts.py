@@ -29,18 +29,26 @@ def layer_list(inner: Any) -> tuple[str, nn.ModuleList]:
     Raises:
         RequestError: There is no list of layers we know of.
     """
-    backbone = inner.base_model
-    for place in (backbone, getattr(backbone, "decoder", None)):
-        for attribute in _LISTS:
-            found = getattr(place, attribute, None)
-            if isinstance(found, nn.ModuleList):
-                name = next(n for n, module in inner.named_modules() if module is found)
-                return name, found
+    found = _layer_list(inner)
+    if found is not None:
+        return found
     raise RequestError(
         f"{type(inner).__name__} has no list of decoder layers we know of",
         remedy="layers can be told apart where the backbone keeps them in `layers`, `h` or "
         "`blocks`",
     )
+
+
+def _layer_list(inner: Any) -> tuple[str, nn.ModuleList] | None:
+    backbone = inner.base_model
+    below = (getattr(backbone, name, None) for name in ("decoder", "language_model"))
+    for place in (backbone, *below):
+        for attribute in _LISTS:
+            found = getattr(place, attribute, None)
+            if isinstance(found, nn.ModuleList):
+                name = next(n for n, module in inner.named_modules() if module is found)
+                return name, found
+    return None
 
 
 def part_labels(inner: Any) -> dict[str, str]:
@@ -49,21 +57,20 @@ def part_labels(inner: Any) -> dict[str, str]:
     Modules inside attention (the norms of queries and keys, say) are attention: the first name
     below the layer decides.
 
+    A model whose layers cannot be found has everything but embeddings, norms and head in `other`.
+
     Args:
         inner: A Transformers causal language model, without wrappers.
-
-    Raises:
-        RequestError: Its layers cannot be found.
     """
-    prefix, _ = layer_list(inner)
+    known = _layer_list(inner)
+    prefix = None if known is None else known[0]
     embedding = {id(t) for t in inner.get_input_embeddings().parameters()}
     output = inner.get_output_embeddings()
     head = set() if output is None else {id(t) for t in output.parameters()} - embedding
     found = {}
     for name, tensor in inner.state_dict(keep_vars=True).items():
-        below = name.removeprefix(prefix + ".") if name.startswith(prefix + ".") else None
-        if below is not None:
-            index, _, rest = below.partition(".")
+        if prefix is not None and name.startswith(prefix + "."):
+            index, _, rest = name.removeprefix(prefix + ".").partition(".")
             found[name] = f"layers.{int(index)}.{component_of(rest)}"
         elif id(tensor) in embedding:
             found[name] = "embeddings"

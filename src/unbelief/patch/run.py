@@ -14,7 +14,7 @@ from unbelief.calibrate.card import mixture_card
 from unbelief.calibrate.pair import Pair, check_output, open_pair, provenance_of, stoppable
 from unbelief.calibrate.run import TRAINED_ON, mixing
 from unbelief.calibrate.scoring import described, numbers, reported, steering
-from unbelief.calibrate.split import Halves, check_apart, read_halves
+from unbelief.calibrate.split import Halves, check_sets, read_halves
 from unbelief.models.save import SavedModel, save_model
 from unbelief.outputs import check_destination
 from unbelief.patch.attacking import Assaulted, assault, attacks_document
@@ -143,9 +143,7 @@ def _records(request: PatchRequest) -> tuple[Halves, Halves]:
     }
     forget = read_halves(request.forget, request.forget_test, name="forget", **common)
     retain = read_halves(request.retain, request.retain_test, name="retain", **common)
-    check_apart(
-        (*forget.search, *forget.test), (*retain.search, *retain.test), "forget and retain records"
-    )
+    check_sets((*forget.search, *forget.test), (*retain.search, *retain.test))
     return forget, retain
 
 
