@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 TOLERANCE = 0.005
-"""The bisection also ends at a score this near to the bar, in units of the original's score."""
+"""The bisection also ends at a feasible α whose score is this near to the bar, in units of the
+original's score."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ def find_alpha(
 
     The largest feasible grid point is taken, also where smaller ones are infeasible (`monotone`
     is then False and `first_infeasible` below α*), and the interval up to the next grid point is
-    halved until it is narrow or the score is near the bar; its feasible end is α*.
+    halved until it is narrow or its feasible end is near the bar; that end is α*.
 
     Args:
         score: M_retain(θ(α)), a share or another number that is higher the more is kept.
@@ -102,7 +103,8 @@ def find_alpha(
         point = tried(middle, score(middle), "bisection")
         halves.append(point)
         low, high = (point, high) if point.feasible else (low, middle)
-        if abs(point.value - bar) <= TOLERANCE * base:
+        # Near the bar from below is no reason to stop: the feasible end may be far above it.
+        if point.feasible and point.value - bar <= TOLERANCE * base:
             break
     curve = tuple(sorted([*points, *halves], key=lambda p: p.alpha))
     infeasible = [p.alpha for p in curve if not p.feasible]
