@@ -111,6 +111,10 @@ def test_an_audit_with_several_seeds(tmp_path):
     assert list(noisy.seeds) == ["0", "1", "2"]
     assert noisy.after is not None and noisy.after.value == max(noisy.seeds.values())
     assert rows["jailbreak", "key_fact_recall"].seeds == {}
+    # Sampled answers under attack too, with the exact bound: x of four prompts, from 0 upwards.
+    bound = rows["jailbreak", "leak_bound"].after
+    assert bound is not None and bound.n == 4 and bound.low == 0 and bound.high is not None
+    assert bound.high == clopper_pearson(round(4 * (bound.value or 0)), 4, side="upper")[1]
     gate = next(g for g in found.verdict.gates if "noise" in g.name)
     assert "the worst of 3 seeds" in gate.because
     # Three draws of two answers for each of four prompts.

@@ -10,8 +10,16 @@ from unbelief.scores.conventions import aggregate, metric
 from unbelief.suites.base import Line
 
 Group = Literal["leak", "utility", "fluency", "membership"]
-UNDER_ATTACK = ("key_fact_recall", "extraction_strength", "probability")
+UNDER_ATTACK = (
+    "key_fact_recall",
+    "leak_rate",
+    "leak_bound",
+    "extraction_strength",
+    "probability",
+)
 """Leak measures that are read again under every attack."""
+ALONG = ("key_fact_recall", "extraction_strength", "probability")
+"""Those that are read along a relearning run; sampling at every point would cost too much."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +84,9 @@ def audit_measures(samples: int, temperature: float, seed: int = 0) -> tuple[Mea
     )
 
 
-def lines_under_attack(measures: tuple[Measure, ...]) -> tuple[Line, ...]:
-    """The lines read again under attack, the same definitions."""
-    return tuple(m.line for m in measures if m.line.name in UNDER_ATTACK)
+def lines_of(measures: tuple[Measure, ...], names: tuple[str, ...]) -> tuple[Line, ...]:
+    """The lines of these names, the same definitions."""
+    return tuple(m.line for m in measures if m.line.name in names)
 
 
 def _item(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from unbelief.audit.lines import UNDER_ATTACK, Measure
+from unbelief.audit.lines import ALONG, UNDER_ATTACK, Measure
 from unbelief.audit.refusals import OVER_REFUSAL
 from unbelief.audit.subject import Examples, Sets
 from unbelief.evaluate.scoring import ItemScores, OtherModel, Scored, score_suite
@@ -95,8 +95,9 @@ class Numbers:
             for tried in found.attacks
             for role, its in tried.scores.items()
         }
+        along = tuple(line for line in self._lines if line.name in ALONG)
         self.curve = {
-            role: {step: self._scored(under, scores).statistics for step, scores in points.items()}
+            role: {step: self._scored(along, scores).statistics for step, scores in points.items()}
             for role, points in found.curve.items()
         }
 

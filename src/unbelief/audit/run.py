@@ -14,7 +14,7 @@ from unbelief.audit.assemble import assemble
 from unbelief.audit.attacks import parse_attacks, with_seeds
 from unbelief.audit.gates import check_rules
 from unbelief.audit.judging import TITLES, judge_answers, judge_statistics
-from unbelief.audit.lines import UNDER_ATTACK, Measure, audit_measures, lines_under_attack
+from unbelief.audit.lines import ALONG, UNDER_ATTACK, Measure, audit_measures, lines_of
 from unbelief.audit.numbers import Found, Tried
 from unbelief.audit.origins import reproduction
 from unbelief.audit.refusals import OVER_REFUSAL, over_refusal
@@ -137,7 +137,9 @@ def _all_models(
             retain=sets["retain"],
             model=subject.model,
         )
-        under = lines_under_attack(tuple(measures))
+        # Every seed of an attack draws its own answers, so that one draw of them is enough.
+        once = audit_measures(request.samples, request.temperature, request.seed)
+        under, along = lines_of(once, UNDER_ATTACK), lines_of(once, ALONG)
         for name, attack in attacks.items():
             before = tried.get(name) or Tried(name=name, options=asdict(attack))
             tried[name] = _try(subject, with_seeds(attack, request), context, under, before)
@@ -145,7 +147,7 @@ def _all_models(
             if role not in curve and relearn.lacks(context) is None:
                 first = with_seeds(relearn, request)[0]
                 options = asdict(first)
-                curve[role] = _curve(subject, first, context, under)
+                curve[role] = _curve(subject, first, context, along)
     return Found(
         sets=sets,
         absent=absent,

@@ -88,4 +88,7 @@ def _judge(found: Found) -> str:
     if found.judge is None:
         return "No judge was asked, so there is no agreement of judges to report."
     kind = "control items only; agreement with people was not measured"
-    return f"The judge was checked by {kind} (`unbelief judge agreement` does it)."
+    return (
+        "The judge read the answers without attack, no others. It was checked by "
+        f"{kind} (`unbelief judge agreement` does it)."
+    )
