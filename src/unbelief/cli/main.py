@@ -18,6 +18,7 @@ from unbelief.cli.flags import Json, Quiet, settings, two
 from unbelief.cli.judging import app as judge_commands
 from unbelief.cli.ledger import app as ledger_commands
 from unbelief.cli.study import app as study_commands
+from unbelief.cli.vision import app as vision_commands
 from unbelief.errors import RequestError, UnbeliefError
 
 app = typer.Typer(
@@ -185,6 +186,7 @@ app.add_typer(judge_commands, name="judge")
 app.add_typer(ledger_commands, name="ledger")
 app.add_typer(diagnose_commands, name="diagnose")
 app.add_typer(study_commands, name="study")
+app.add_typer(vision_commands, name="vision")
 
 
 evaluation.register(app)

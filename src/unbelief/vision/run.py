@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from unbelief.errors import Interrupted
+from unbelief.errors import Interrupted, RequestError
 from unbelief.outputs import atomic_folder, atomic_write, check_destination
 from unbelief.rundir import RunFolder
 from unbelief.vision.bench import Bench, Cell, Variant
@@ -102,6 +103,11 @@ def run_vision(
         RequestError: The request is wrong; nothing was written.
         Interrupted: Ctrl-C; the same call goes on.
     """
+    if find_spec("sklearn") is None:
+        raise RequestError(
+            "the membership attack needs scikit-learn, which is not installed",
+            remedy="pip install 'unbelief[vision]'",
+        )
     destination = check_destination(output, overwrite)
     folder = RunFolder(destination)
     with folder.claimed(restart=restart):

@@ -120,7 +120,7 @@ RECIPES: dict[str, Recipe] = {
             "scrub": {"batch_size": 64, "learning_rate": 0.01},
             "ga": {"batch_size": 64, "learning_rate": 0.025},
             "bs": {"batch_size": 64, "learning_rate": 0.003, "bound": 0.2},
-            "iu": {"alpha": 100.0},
+            "iu": {"alpha": 150.0},
             "l1-sparse": {"batch_size": 64, "learning_rate": 0.1, "alpha": 5e-4},
             "tarf": {"batch_size": 64, "learning_rate": 0.03, "k": 0.04},
         },

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
+from unbelief.errors import RequestError
 from unbelief.report.cells import write_csv
 from unbelief.report.markdown import table as markdown_table
 from unbelief.report.tables import Table, number, with_interval
@@ -16,6 +19,27 @@ FORMATS: tuple[Format, ...] = ("text", "markdown", "csv")
 _ENDS = {"original": "Original", "reference": "Retrained (reference)"}
 CSV_HEAD = ("relation", "method", "variant", "quantity", "value", "low", "high", "n",
             "n_unscored", "unit", "interval", "reasons")  # fmt: skip
+
+
+def read_document(source: Path) -> dict[str, Any]:
+    """What a study wrote, from its folder or the file itself.
+
+    Raises:
+        RequestError: There is none, or it is something else.
+    """
+    file = source / "vision.json" if source.is_dir() else source
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        found = content["schema"]
+    except (OSError, ValueError, KeyError, TypeError):
+        found = None
+    if found != "unbelief.vision":
+        raise RequestError(
+            "there is no result of a vision study here",
+            where=str(source),
+            remedy="name the folder that `unbelief vision run --output` made",
+        )
+    return dict(content)
 
 
 def main_table(document: Plain, relation: str) -> Table:
