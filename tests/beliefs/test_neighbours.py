@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from unbelief.beliefs.neighbours import find_neighbours
@@ -59,6 +63,33 @@ def test_a_draw_belongs_to_the_record_and_the_seed() -> None:
     assert find_neighbours(FORGET, many, 4, "known", seed=3) == whole
     assert find_neighbours(FORGET[::-1], many, 4, "known", seed=3) == whole
     assert find_neighbours(FORGET, many, 4, "known", seed=4) != whole
+
+
+def test_another_process_finds_the_same() -> None:
+    # Words are kept in sets, whose order follows from a random seed of the process.
+    code = """
+from unbelief.beliefs.neighbours import find_neighbours
+from unbelief.types import Record
+from random import Random
+words = [f"word{i}" for i in range(60)]
+def made(key, n):
+    rng = Random(key)
+    return [Record(id=f"{key}{i}", prompt=" ".join(rng.sample(words, 14)), answer="so")
+            for i in range(n)]
+found = find_neighbours(made("f", 30), made("r", 120), 8, "nearest", 0)
+print([n.prompt for its in found.values() for n in its])
+"""
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(outputs) == 1
 
 
 def test_nothing_in_common_is_no_neighbour() -> None:

@@ -124,7 +124,8 @@ class _Nearest:
         for i, words in enumerate(self._words):
             for word in words:
                 self._where[word].append(i)
-        self._norm = [math.sqrt(sum(self._idf[w] ** 2 for w in ws)) for ws in self._words]
+        # Exact sums: the order of a set differs from run to run, and with it what is rounded.
+        self._norm = [math.sqrt(math.fsum(self._idf[w] ** 2 for w in ws)) for ws in self._words]
 
     def to(self, record: Record, subject: str | None, count: int) -> list[Neighbour]:
         """The nearest by the cosine of their words' weights; each prompt once."""
