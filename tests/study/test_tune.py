@@ -10,9 +10,10 @@ from tests.study.made import FormulaBed
 from unbelief.errors import GuardError, Interrupted, RequestError
 from unbelief.study import studying, trials
 from unbelief.study.chosen import read_chosen, settings_of
+from unbelief.study.rules import best_point
 from unbelief.study.spaces import space_of
 from unbelief.study.storage import open_storage, optuna
-from unbelief.study.tune import TuneRequest, best_point, check, open_study
+from unbelief.study.tune import TuneRequest, check, open_study
 
 REQUEST = TuneRequest(methods=("graddiff",), trials=5, ratio="0.1", measurements=4, pruner="none")
 

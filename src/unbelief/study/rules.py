@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from unbelief.errors import RequestError
-from unbelief.study.testbed import HIGHER, QUANTITIES
+from unbelief.study.testbed import HIGHER, QUANTITIES, Measured
 
 RULES = {
     "sum": "the trial (and its step) with the smallest sum of costs",
@@ -69,3 +70,23 @@ def control_options(options: Mapping[str, float | int | str | bool]) -> dict[str
         "learning_rate": float(options["learning_rate"]),
         "forget_weight": float(options["forget_weight"]) * (1 - float(options["weight"])),
     }
+
+
+def means(runs: Sequence[Sequence[Measured]]) -> list[dict[str, Any]]:
+    """Mean values per step over the cases; a value that a case lacks is lacking."""
+    out = []
+    for points in zip(*runs, strict=True):
+        names = set.intersection(*(set(p.values) for p in points))
+        values = {n: sum(p.values[n] for p in points) / len(points) for n in sorted(names)}
+        out.append({"step": points[0].step, "values": values})
+    return out
+
+
+def best_point(
+    points: Sequence[Mapping[str, Any]], aims: Sequence[str], rule: str
+) -> dict[str, Any] | None:
+    """The measured step of smallest weight, the earlier one of two equals; None if none counts."""
+    known = [p for p in points if all(a in p["values"] for a in aims)]
+    if not known:
+        return None
+    return dict(min(known, key=lambda p: weigh(costs(p["values"], aims), rule)))

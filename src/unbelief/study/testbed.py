@@ -92,8 +92,6 @@ class Testbed(Protocol):
         steps: Optimiser steps of every run; no run takes more.
     """
 
-    __test__ = False  # not a test, whatever its name begins with
-
     name: str
     ratios: tuple[str, ...]
     learning_rates: tuple[float, float]

@@ -6,13 +6,20 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from unbelief.errors import GuardError, Interrupted, RequestError
 from unbelief.study import trials
-from unbelief.study.rules import NOT_SEARCHED, check_aims, costs, measured_at, weigh
+from unbelief.study.rules import (
+    NOT_SEARCHED,
+    best_point,
+    check_aims,
+    costs,
+    means,
+    measured_at,
+)
 from unbelief.study.spaces import Option, Range, described, first_guess, space_of
 from unbelief.study.storage import optuna, patiently
 from unbelief.study.testbed import Case, Measured, Setting, Testbed
@@ -252,14 +259,14 @@ def _run(
     ended, why = state.COMPLETE, ""
     try:
         for case in _cases(request):
-            first = not runs
-            report = _reporter(study, trial, request, at) if first else _silent
+            # Nothing is pruned in later cases: the first one decides.
+            report = (lambda _point: None) if runs else _reporter(study, trial, request, at)
             runs.append(bed.attempt(setting, case, at, report))
     except package.TrialPruned:
         ended, why = state.PRUNED, "pruned"
     except GuardError as error:
         ended, why = state.PRUNED, error.message
-    points = _means(runs) if ended == state.COMPLETE else []
+    points = means(runs) if ended == state.COMPLETE else []
     best = best_point(points, request.aims, request.rule) if points else None
     if ended == state.COMPLETE and best is None:
         ended, why = state.PRUNED, "what is aimed at could not be measured"
@@ -271,10 +278,6 @@ def _run(
         patiently(lambda: study.tell(trial, values, state=ended))
     except ValueError:
         return  # believed dead meanwhile and given to another process
-
-
-def _silent(_point: Measured) -> None:
-    """Nothing is pruned in later cases: the first one decided."""
 
 
 def _reporter(
@@ -294,23 +297,3 @@ def _reporter(
             raise package.TrialPruned
 
     return report
-
-
-def _means(runs: Sequence[Sequence[Measured]]) -> list[dict[str, Any]]:
-    """Mean values per step over the cases; a value that a case lacks is lacking."""
-    out = []
-    for points in zip(*runs, strict=True):
-        names = set.intersection(*(set(p.values) for p in points))
-        values = {n: sum(p.values[n] for p in points) / len(points) for n in sorted(names)}
-        out.append({"step": points[0].step, "values": values})
-    return out
-
-
-def best_point(
-    points: Sequence[Mapping[str, Any]], aims: Sequence[str], rule: str
-) -> dict[str, Any] | None:
-    """The measured step of smallest weight, the earlier one of two equals; None if none counts."""
-    known = [p for p in points if all(a in p["values"] for a in aims)]
-    if not known:
-        return None
-    return dict(min(known, key=lambda p: weigh(costs(p["values"], aims), rule)))
