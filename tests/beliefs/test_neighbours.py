@@ -74,9 +74,10 @@ from random import Random
 words = [f"word{i}" for i in range(60)]
 def made(key, n):
     rng = Random(key)
-    return [Record(id=f"{key}{i}", prompt=" ".join(rng.sample(words, 14)), answer="so")
-            for i in range(n)]
-found = find_neighbours(made("f", 30), made("r", 120), 8, "nearest", 0)
+    drawn = [rng.sample(words, 14) for _ in range(n)]
+    return [Record(id=f"{key}{i}{j}", prompt=" ".join(rng.sample(its, 14)), answer="so")
+            for i, its in enumerate(drawn) for j in range(4)]  # four with the same words
+found = find_neighbours(made("f", 10), made("r", 30), 8, "nearest", 0)
 print([n.prompt for its in found.values() for n in its])
 """
     outputs = {
