@@ -83,19 +83,27 @@ Report = Callable[[Measured], None]
 
 
 class Testbed(Protocol):
-    """Something to run methods on.
+    """Something to run methods on."""
 
-    Attributes:
-        name: As on the command line.
-        ratios: Forget ratios there are; the first is what a search uses.
-        learning_rates: Smallest and largest that make sense for its models.
-        steps: Optimiser steps of every run; no run takes more.
-    """
+    @property
+    def name(self) -> str:
+        """As on the command line."""
+        ...
 
-    name: str
-    ratios: tuple[str, ...]
-    learning_rates: tuple[float, float]
-    steps: int
+    @property
+    def ratios(self) -> tuple[str, ...]:
+        """Forget ratios there are; the first is what a search uses."""
+        ...
+
+    @property
+    def learning_rates(self) -> tuple[float, float]:
+        """Smallest and largest that make sense for its models."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of every run; no run takes more."""
+        ...
 
     def describe(self) -> dict[str, Any]:
         """Everything that decides its numbers, as plain data: results of two are not mixed."""
