@@ -99,6 +99,13 @@ def test_correlation_error_and_silence():
     # Centred: 2 1 0 -1½ -1½ and -2 0 2 0 0: Σ = -4, sizes 4 + 1 + 4½ = 9½ and 8.
     metric, _ = found(ROWS)
     assert metric.spearman["leak"].value == pytest.approx(-4 / np.sqrt(9.5 * 8))
+    assert metric.changed.value == pytest.approx(metric.spearman["leak"].value)  # none untouched
+    idle = [*ROWS, row("d", (0.5, 0.8, 0.9, 0.9), 0.8)]  # high on both sides, and untouched
+    metric, truth = found(idle)
+    assert truth.outcomes["untouched"] == 1 and metric.changed.n == 5
+    assert metric.changed.value == pytest.approx(-4 / np.sqrt(9.5 * 8))
+    assert metric.spearman["leak"].value > metric.changed.value
+    metric, _ = found(ROWS)
     # |m - leak|: .60 .35 .20 .04 .04, mean 1.23 / 5.
     assert metric.error is not None and metric.error.value == pytest.approx(1.23 / 5)
     silent = [*ROWS, row("d", (0.5, 0.8, 0.9, 0.9), None)]

@@ -72,8 +72,8 @@ def truth_table(truth: Truth) -> Table:
     """Per metric: correlation with the mass it is meant to show, and what fools it."""
     return Table(
         title=f"Metrics against exact masses, {truth.models} models",
-        head=("Metric", "Meant to show", "Spearman", "Kendall", "Within", "At equal target",
-              "Error", "Squeezed", "Collapsed", "Damaged", "Untouched"),
+        head=("Metric", "Meant to show", "Spearman", "Kendall", "Within", "Changed",
+              "At equal target", "Error", "Squeezed", "Collapsed", "Damaged", "Untouched"),
         rows=tuple(_truth_row(one) for one in truth.metrics),
     )  # fmt: skip
 
@@ -137,6 +137,7 @@ def _truth_row(one: MetricTruth) -> tuple[str, ...]:
         interval(one.spearman[one.meant]),
         plain(one.kendall.value),
         plain(one.within.value),
+        plain(one.changed.value),
         "" if one.beyond_target is None else plain(one.beyond_target.value),
         "" if one.error is None else plain(one.error.value),
         *(_fooled(one.fooled[name]) for name in ("squeezed", "collapsed", "damaged", "untouched")),

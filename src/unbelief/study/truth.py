@@ -125,6 +125,7 @@ class _Truth:
             spearman={mass: found[mass] for mass in MASSES},
             kendall=found["kendall"],
             within=found["within"],
+            changed=found["changed"],
             beyond_target=found.get("beyond"),
             error=found.get("error"),
             fooled={failure: self._fooled(line, failure) for failure in FAILURES},
@@ -140,7 +141,13 @@ class _Truth:
         def stated(values: np.ndarray) -> Estimate:
             return correlation.estimate(values, len(scored), lost, "correlation", _BY_METHOD)
 
-        names = (*MASSES, "kendall", "within", *(("beyond",) if line.family == "leak" else ()))
+        names = (
+            *MASSES,
+            "kendall",
+            "within",
+            "changed",
+            *(("beyond",) if line.family == "leak" else ()),
+        )
         if len(scored) < LEAST:
             return dict.fromkeys(names, stated(np.array([np.nan])))
         w = correlation.resamples([row.method for row in scored], self.seed, self.draws)
@@ -153,6 +160,7 @@ class _Truth:
         out["kendall"] = stated(correlation.kendall(x, masses[meant], w))
         groups = [f"{row.seed}/{row.method}" for row in scored]
         out["within"] = stated(correlation.within(own, rank[meant], groups, w))
+        out["changed"] = self._among_changed(line, scored, lost, meant)
         if line.family == "leak":
             both = correlation.pearson(rank["leak"], rank["target"], w)
             out["beyond"] = stated(correlation.partial(raw["leak"], raw["target"], both))
@@ -160,6 +168,17 @@ class _Truth:
             misses = (w @ np.abs(x - masses["leak"])) / w.sum(axis=1)
             out["error"] = replace(stated(misses), unit="probability")
         return out
+
+    def _among_changed(
+        self, line: Candidate, scored: Sequence[Row], lost: int, meant: Mass
+    ) -> Estimate:
+        rows = [row for row in scored if self.outcomes[row.key] != "untouched"]
+        value = np.array([np.nan])
+        if len(rows) >= LEAST:
+            w = correlation.resamples([row.method for row in rows], self.seed, self.draws)
+            x = np.array([turned(float(row.metrics[line.name] or 0), line) for row in rows])
+            value = correlation.spearman(x, np.array([self._mass(r, meant) for r in rows]), w)
+        return correlation.estimate(value, len(rows), lost, "correlation", _BY_METHOD)
 
     def _mass(self, row: Row, mass: Mass) -> float:
         if mass == "distance":

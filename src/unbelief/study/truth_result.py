@@ -44,6 +44,8 @@ class MetricTruth:
         spearman: Per mass, Spearman's correlation over all models.
         kendall: Kendall's tau-b with the mass it is meant to show.
         within: Spearman's with that mass within methods and worlds.
+        changed: Spearman's with that mass over the models that unlearning changed, that is all but
+            the untouched: those differ by little, and nobody has to tell them apart.
         beyond_target: For leak metrics: partial Spearman with the leak at equal target mass. Near
             0, the metric sees the phrasing that was to be forgotten and nothing else of the fact.
         error: For leak metrics that are shares or probabilities: mean |metric - leak mass|, which
@@ -59,6 +61,7 @@ class MetricTruth:
     spearman: Mapping[str, Estimate]
     kendall: Estimate
     within: Estimate
+    changed: Estimate
     beyond_target: Estimate | None
     error: Estimate | None
     fooled: Mapping[str, Fooled]
