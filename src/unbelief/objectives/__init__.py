@@ -17,6 +17,7 @@ from unbelief.objectives.forget.rmu import RMU
 from unbelief.objectives.forget.satimp import SatImp
 from unbelief.objectives.forget.simnpo import SimNPO
 from unbelief.objectives.forget.tnpo import TNPO
+from unbelief.objectives.forget.transplant import Transplant
 from unbelief.objectives.forget.undial import UNDIAL
 from unbelief.objectives.forget.wga import WGA
 from unbelief.objectives.forget.wtnpo import WTNPO
@@ -59,6 +60,7 @@ __all__ = [
     "Schedule",
     "SimNPO",
     "Term",
+    "Transplant",
     "WeightRule",
     "build_objective",
     "methods",
