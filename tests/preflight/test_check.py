@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers import save_tiny, tiny_model, tiny_tokenizer
 from unbelief.errors import DataError, RequestError
-from unbelief.objectives import BSS, GA, KL, NLL, NPO
+from unbelief.objectives import BSS, GA, KL, NLL, NPO, Transplant
 from unbelief.preflight import PreflightReport, check_request, render
 from unbelief.train.options import TrainOptions
 
@@ -176,6 +176,16 @@ def test_beliefs_multiply_the_work_but_not_the_memory(request_files: dict[str, P
     assert many.duration.flops > 5 * few.duration.flops
     # The 16 longest rows are now 16 copies of the longest one.
     assert many.memory.total < 1.2 * few.memory.total
+
+
+def test_transplanted_beliefs_come_in_place_of_the_answers(request_files: dict[str, Path]) -> None:
+    term = Transplant(neighbours=4, samples=4, per_step=2)
+    report = check_request(**request_files, objective=term + NLL(), measure=False)  # type: ignore[arg-type]
+    # As in `test_work_by_hand`: 2 · 108 tokens of beliefs and 84 of retain rows, ten times.
+    assert report.duration.trained_tokens == 10 * (2 * 108 + 84)
+    both = Transplant(neighbours=4, samples=4, per_step=2, inner=GA(), suppression=0.1)
+    report = check_request(**request_files, objective=both + NLL(), measure=False)  # type: ignore[arg-type]
+    assert report.duration.trained_tokens == 10 * (2 * 108 + 108 + 84)
 
 
 def test_checkpointing_and_autocast_lower_activations(request_files: dict[str, Path]) -> None:

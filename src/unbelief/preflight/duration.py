@@ -29,6 +29,7 @@ class Work:
         belief_tokens: Assumed length of a belief, in tokens, by forget record.
         reference_pass: Whether forget rows are scored once by the original model.
         second_model: Whether the original model runs in every step.
+        targets: Whether the answers to forget are rows of their own.
     """
 
     plan: Plan
@@ -37,6 +38,7 @@ class Work:
     belief_tokens: tuple[int, ...]
     reference_pass: bool
     second_model: bool
+    targets: bool = True
 
     @property
     def epochs(self) -> float:
@@ -45,7 +47,7 @@ class Work:
 
     def forget_rows(self) -> list[tuple[int, int]]:
         """Target and belief rows of one pass."""
-        rows = [_size(e) for e in self.plan.forget]
+        rows = [_size(e) for e in self.plan.forget] if self.targets else []
         for e, n in zip(self.plan.forget, self.belief_tokens, strict=True):
             rows += [(len(e.prompt_ids) + n, n)] * self.samples
         return rows
@@ -93,6 +95,7 @@ def plan_work(
         ),
         reference_pass=any(n.reference_logp or n.beliefs_from == "reference" for n in needs),
         second_model=any(n.reference_distribution for n in needs),
+        targets=not isinstance(term, Transplant) or term.suppression > 0,
     )
 
 
@@ -129,7 +132,7 @@ def run_flops(facts: ModelFacts, work: Work, train: TrainOptions, *, lora: bool)
     forget, retain = work.forget_rows(), work.retain_rows()
     factor = (2 if lora else 3) + train.gradient_checkpointing + work.second_model
     total = factor * work.epochs * (forward(forget) + forward(retain))
-    beliefs = forget[len(work.plan.forget) :]
+    beliefs = forget[len(work.plan.forget) if work.targets else 0 :]
     total += work.generations * forward(beliefs)
     return total + (forward(forget) if work.reference_pass else 0.0)
 
