@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unbelief.audit.attacks import parse_attacks
-from unbelief.audit.lines import audit_measures, lines_under_attack
+from unbelief.audit.lines import ALONG, audit_measures, lines_of
 from unbelief.audit.subject import Subject
 from unbelief.errors import RequestError
 from unbelief.evaluate.scoring import ItemScores, item_scores
@@ -44,7 +44,7 @@ class Assaulted:
 
 def leak_lines() -> tuple[Line, ...]:
     """What an audit reads under attack, the same definitions."""
-    return lines_under_attack(audit_measures(1, 1.0))
+    return lines_of(audit_measures(1, 1.0), ALONG)
 
 
 def assault(
