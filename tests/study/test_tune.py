@@ -19,19 +19,21 @@ REQUEST = TuneRequest(methods=("graddiff",), trials=5, ratio="0.1", measurements
 
 
 def tune(folder: Path, request: TuneRequest = REQUEST, bed: FormulaBed | None = None):
-    return studying.tune(request, bed or FormulaBed(), folder, None, lambda *_: None)
+    # A journal is quicker to make than a database.
+    storage = str(folder / "search.log")
+    return studying.tune(request, bed or FormulaBed(), folder, storage, lambda *_: None)
 
 
 def study_of(folder: Path, bed: FormulaBed, method: str = "graddiff"):
-    storage = open_storage(str(folder / "search.db"))
+    storage = open_storage(str(folder / "search.log"))
     return open_study(REQUEST, bed, storage, method, space_of(method, bed.learning_rates))
 
 
 def test_every_method_gets_the_same_budget_and_the_best_step_counts(tmp_path):
     request = replace(REQUEST, methods=("graddiff", "npo", "graddiff-control", "ga"))
     bed = FormulaBed(refused=("ga",))
-    content, written = tune(tmp_path, request, bed)
-    assert written == tmp_path / "chosen.json"
+    content, written = studying.tune(request, bed, tmp_path, None, lambda *_: None)
+    assert written == tmp_path / "chosen.json" and (tmp_path / "search.db").is_file()
     for method in ("graddiff", "npo"):
         entry = content["methods"][method]
         assert entry["trials"] == {"finished": 5, "complete": 5, "pruned": 0, "failed": 0}
@@ -137,7 +139,7 @@ def test_an_aim_that_cannot_be_measured_is_refused_before_anything_runs(tmp_path
     bed = FormulaBed(has_retrained=False)
     with pytest.raises(RequestError, match="no retrained model"):
         tune(tmp_path, bed=bed)
-    assert bed.asked == [] and not (tmp_path / "search.db").exists()
+    assert bed.asked == [] and not (tmp_path / "search.log").exists()
 
 
 def test_another_search_in_the_same_storage_is_refused(tmp_path):
