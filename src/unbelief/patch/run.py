@@ -188,7 +188,7 @@ def _drift(
         base = states_of(pair, some)
         for name in found:
             with pair.blend.at(_states(choice)[name]):
-                found[name][on] = drift(base, states_of(pair, some), request.seed)
+                found[name][on] = drift(base, states_of(pair, some))
     return found
 
 
