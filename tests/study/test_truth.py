@@ -147,3 +147,22 @@ def test_every_line_has_its_own_name_and_a_direction():
         if line.how is not None and line.family == "leak":
             wanted = "high" if line.how.better == "higher" else "low"
             assert line.good == wanted, line.name
+
+
+def test_the_command_analyses_the_models_of_a_result_again(tmp_path):
+    from typer.testing import CliRunner
+
+    from unbelief.cli.main import app
+
+    source, output = tmp_path / "one.json", tmp_path / "two.json"
+    truth = analyse(ROWS, [LEAK], draws=20)
+    source.write_text(json.dumps(truth_document(truth, TruthConfig(), ROWS, [])))
+    arguments = ["study", "truth", "--reuse", str(source), "--output", str(output)]
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0 and "(exact leak mass)" in done.output
+    document = json.loads(output.read_text())
+    assert document["outcomes"] == {"squeezed": 3, "forgotten": 2}
+    # The field's metrics were not measured on these models: unscored, with the reason.
+    es = next(m for m in document["metrics"] if m["name"] == "extraction_strength")
+    assert es["spearman"]["leak"]["value"] is None
+    assert es["reasons"] == {"it was not measured": 5}
