@@ -24,7 +24,7 @@ class Retrain(Method):
     other_seed: int = 1000
 
     name: ClassVar[str] = "retrain"
-    label: ClassVar[str] = "Retrained (other seed)"
+    label: ClassVar[str] = "Retrained on the rest"
     source: ClassVar[str] = "training from scratch"
 
     def apply(self, model: nn.Module, task: Task) -> Outcome:
