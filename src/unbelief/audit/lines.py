@@ -15,11 +15,22 @@ UNDER_ATTACK = (
     "leak_rate",
     "leak_bound",
     "extraction_strength",
+    "extraction_strength_paraphrased",
     "probability",
 )
 """Leak measures that are read again under every attack."""
 ALONG = ("key_fact_recall", "extraction_strength", "probability")
 """Those that are read along a relearning run; sampling at every point would cost too much."""
+
+
+LEADING = ("leak_rate", "key_fact_recall")
+"""What says how much is left: the first that could be computed.
+
+Over lab models whose exact leak is known the rate of sampled answers is nearest to it and is
+fooled neither by rephrasing nor by collapse (docs/reliability.md). The bound over all answers to a
+prompt saturates with their number, and wording (ROUGE-L, recitation) misses rephrasings: neither is
+a size.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

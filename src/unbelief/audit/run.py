@@ -14,7 +14,14 @@ from unbelief.audit.assemble import assemble
 from unbelief.audit.attacks import parse_attacks, with_seeds
 from unbelief.audit.gates import check_rules
 from unbelief.audit.judging import TITLES, judge_answers, judge_statistics
-from unbelief.audit.lines import ALONG, UNDER_ATTACK, Measure, audit_measures, lines_of
+from unbelief.audit.lines import (
+    ALONG,
+    LEADING,
+    UNDER_ATTACK,
+    Measure,
+    audit_measures,
+    lines_of,
+)
 from unbelief.audit.numbers import Found, Tried
 from unbelief.audit.origins import reproduction
 from unbelief.audit.refusals import OVER_REFUSAL, over_refusal
@@ -216,8 +223,12 @@ def _try(
 
 
 def _facts_said(result: AttackResult) -> float:
-    values = [s.value for s in result.scores.get("key_fact_recall", ()) if s.value is not None]
-    return sum(values)
+    """Of the measure the verdict leads with."""
+    for leading in LEADING:
+        values = [s.value for s in result.scores.get(leading, ()) if s.value is not None]
+        if values:
+            return sum(values)
+    return 0.0
 
 
 def _curve(

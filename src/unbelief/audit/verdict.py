@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from unbelief.audit.attacks import untried
+from unbelief.audit.lines import LEADING
 from unbelief.audit.request import AuditRequest
 from unbelief.report.audit_document import (
     AttackRow,
@@ -95,21 +96,19 @@ def claim_class(request: AuditRequest, models: Sequence[ModelFacts]) -> tuple[Cl
 
 def worst_finding(measures: Sequence[MeasureRow], attacks: Sequence[AttackRow]) -> str:
     """The attack or measure that shows most of the fact, in words."""
-    found = [
-        (row.after.value, f"{row.title}: {number(row.after)} {_of(row.measure)} under attack")
-        for row in attacks
-        if row.ran
-        and row.measure == "key_fact_recall"
-        and row.after
-        and row.after.value is not None
-    ]
-    for row in measures:
-        own = row.models.get("unlearned")
-        if row.name in ("key_fact_recall", "leak_bound") and own and own.value is not None:
-            found.append((own.value, f"{row.title}: {number(own)}"))
-    if not found:
-        return "no leak measure could be computed"
-    return max(found, key=lambda pair: pair[0])[1]
+    for leading in LEADING:
+        found = [
+            (row.after.value, f"{row.title}: {number(row.after)} {_of(leading)} under attack")
+            for row in attacks
+            if row.ran and row.measure == leading and row.after and row.after.value is not None
+        ]
+        for row in measures:
+            own = row.models.get("unlearned")
+            if row.name == leading and own and own.value is not None:
+                found.append((own.value, f"{row.title}: {number(own)}"))
+        if found:
+            return max(found, key=lambda pair: pair[0])[1]
+    return "no leak measure could be computed"
 
 
 def not_covered(
@@ -208,4 +207,7 @@ def _too_far(row: MeasureRow | None) -> str:
 
 
 def _of(measure: str) -> str:
-    return {"key_fact_recall": "of the facts"}.get(measure, measure)
+    return {
+        "key_fact_recall": "of the facts",
+        "leak_rate": "of the sampled answers state the fact",
+    }.get(measure, measure)
