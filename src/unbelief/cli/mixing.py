@@ -112,11 +112,9 @@ def calibrate(
     silence()
     assert output is not None
     made = run(request, output, overwrite=overwrite, progress=not quiet)
-    if as_json:
-        digest = made.saved.weights_sha256
-        print(json.dumps({"output": str(output), "weights_sha256": digest, **made.document}))
-        return
-    print(f"{calibration_text(made.document)}\n\n-> {output}")
+    _tell(
+        made.document, calibration_text(made.document), made.saved.weights_sha256, output, as_json
+    )
 
 
 def patch(
@@ -208,11 +206,17 @@ def patch(
     silence()
     assert output is not None
     made = run(request, output, overwrite=overwrite, progress=not quiet)
+    _tell(made.document, patch_text(made.document), made.saved.weights_sha256, output, as_json)
+
+
+def _tell(
+    document: dict[str, Any], text: str, weights_sha256: str, output: Path, as_json: bool
+) -> None:
     if as_json:
-        digest = made.saved.weights_sha256
-        print(json.dumps({"output": str(output), "weights_sha256": digest, **made.document}))
+        found = {"output": str(output), "weights_sha256": weights_sha256, **document}
+        print(json.dumps(found))
         return
-    print(f"{patch_text(made.document)}\n\n-> {output}")
+    print(f"{text}\n\n-> {output}")
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

@@ -250,7 +250,11 @@ def read_runs(sources: Sequence[Path]) -> list[dict[str, Any]]:
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise RequestError(f"{file} cannot be read: {error}", where="RUNS") from error
+            raise RequestError(
+                f"{file} cannot be read: {error}",
+                where="RUNS",
+                remedy="name the folder that `unbelief study run` filled, or one of its files",
+            ) from error
         if not isinstance(content, dict) or content.get("schema") != SCHEMA:
             raise RequestError(
                 f"{file} is no result of `unbelief study run`",
