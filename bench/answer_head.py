@@ -4,7 +4,8 @@
 
 Every contender runs in a process of its own (peak memory is the process's own), on the same batch
 of 8 forget and 8 retain rows of TOFU-like lengths, at vocabulary 128,256, hidden 512, 8 layers.
-The contenders are gone through several times, so that a machine that slows down slows all of them.
+A round is one step of each, so that a machine that slows down slows all of them, and ratios of time
+are taken within rounds.
 """
 
 from __future__ import annotations
@@ -34,6 +35,16 @@ CONTENDERS = (
     "kl-lora",
     "bs-s-1",
     "bs-s-16",
+)
+RATIOS = (
+    ("bs-t", "hf-finetune", "time"),
+    ("bs-t-full-logits", "bs-t", "time"),
+    ("bs-t", "floor", "time"),
+    ("bs-t", "bs-t-full-logits", "memory"),
+    ("npo", "ga", "memory"),
+    ("tnpo", "ga", "memory"),
+    ("kl-lora", "ga", "memory"),
+    ("bs-s-16", "bs-s-1", "memory"),
 )
 
 
@@ -291,38 +302,50 @@ def worker(name: str, args: argparse.Namespace) -> None:
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Several passes over all contenders; only one process is alive at a time."""
+    """Rounds of one step of every contender, so that neighbours in time are compared.
+
+    All processes are alive at once and wait for their turn; memory is each one's own.
+    """
     names = ("vocabulary", "hidden", "intermediate", "layers", "dtype", "device", "threads")
     flags = [f"--{k}={getattr(args, k)}" for k in names]
-    found: dict[str, dict[str, list[float]]] = {}
-    for _ in range(args.passes):
-        for name in args.contenders:
-            process = subprocess.Popen(
-                [sys.executable, "-W", "ignore", __file__, "--worker", name, *flags],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            _read(process)
-            for turn in range(args.rounds + 1):
-                assert process.stdin is not None
-                process.stdin.write("go\n")
-                process.stdin.flush()
-                result = json.loads(_read(process))
-                if turn:  # the first step warms up
-                    for key, value in result.items():
-                        found.setdefault(name, {}).setdefault(key, []).append(value)
-            process.communicate("stop\n")
-            seconds = statistics.median(found[name]["seconds"])
-            print(f"{name}: {seconds:.2f} s", file=sys.stderr, flush=True)
+    processes = {name: _start(name, flags) for name in args.contenders}
+    found: dict[str, dict[str, list[float]]] = {n: {"seconds": [], "above": []} for n in processes}
+    for turn in range(args.rounds + 1):
+        for name, process in processes.items():
+            result = _step(process)
+            if turn:  # the first step warms up
+                for key, value in result.items():
+                    found[name][key].append(value)
+        print(f"round {turn} of {args.rounds}", file=sys.stderr, flush=True)
+    for process in processes.values():
+        process.communicate("stop\n")
     return {
         name: {
             "seconds": statistics.median(v["seconds"]),
-            "seconds_min": min(v["seconds"]),
+            "seconds_of_rounds": v["seconds"],
             "peak_bytes_above_model": max(v["above"]),
         }
         for name, v in found.items()
     }
+
+
+def _start(name: str, flags: list[str]) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", __file__, "--worker", name, *flags],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    _read(process)
+    return process
+
+
+def _step(process: subprocess.Popen[str]) -> dict[str, float]:
+    assert process.stdin is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    found: dict[str, float] = json.loads(_read(process))
+    return found
 
 
 def _read(process: subprocess.Popen[str]) -> str:
@@ -333,21 +356,29 @@ def _read(process: subprocess.Popen[str]) -> str:
     return line
 
 
-def ratios(found: dict[str, Any]) -> dict[str, float]:
-    def of(a: str, b: str, key: str) -> float:
-        return found[a][key] / found[b][key]
-
-    wanted = {
-        "bs-t / hf-finetune, time": ("bs-t", "hf-finetune", "seconds"),
-        "bs-t-full-logits / bs-t, time": ("bs-t-full-logits", "bs-t", "seconds"),
-        "bs-t / floor, time": ("bs-t", "floor", "seconds"),
-        "bs-t / bs-t-full-logits, memory": ("bs-t", "bs-t-full-logits", "peak_bytes_above_model"),
-        "npo / ga, memory": ("npo", "ga", "peak_bytes_above_model"),
-        "tnpo / ga, memory": ("tnpo", "ga", "peak_bytes_above_model"),
-        "kl-lora / ga, memory": ("kl-lora", "ga", "peak_bytes_above_model"),
-        "bs-s-16 / bs-s-1, memory": ("bs-s-16", "bs-s-1", "peak_bytes_above_model"),
+def ratios(found: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Ratios of times (median over rounds of the ratio within a round) and of peak memory."""
+    return {
+        f"{a} / {b}, {key}": _paired(found[a], found[b])
+        if key == "time"
+        else _peaks(found[a], found[b])
+        for a, b, key in RATIOS
+        if a in found and b in found
     }
-    return {k: of(*v) for k, v in wanted.items() if v[0] in found and v[1] in found}
+
+
+def _paired(a: dict[str, Any], b: dict[str, Any]) -> dict[str, float]:
+    pairs = zip(a["seconds_of_rounds"], b["seconds_of_rounds"], strict=True)
+    of_rounds = [x / y for x, y in pairs]
+    return {
+        "ratio": statistics.median(of_rounds),
+        "lowest": min(of_rounds),
+        "highest": max(of_rounds),
+    }
+
+
+def _peaks(a: dict[str, Any], b: dict[str, Any]) -> dict[str, float]:
+    return {"ratio": a["peak_bytes_above_model"] / b["peak_bytes_above_model"]}
 
 
 def main() -> None:
@@ -359,8 +390,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--rounds", type=int, default=3, help="counted steps per pass")
-    parser.add_argument("--passes", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5, help="counted steps of every contender")
     parser.add_argument("--contenders", nargs="*", default=list(CONTENDERS))
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--output", default="bench/results/answer_head.json")
@@ -377,11 +407,11 @@ def main() -> None:
     print(f"{'contender':<20}{'median s':>10}{'min s':>10}{'MB above model':>17}")
     for name, v in found.items():
         print(
-            f"{name:<20}{v['seconds']:>10.3f}{v['seconds_min']:>10.3f}"
+            f"{name:<20}{v['seconds']:>10.3f}{min(v['seconds_of_rounds']):>10.3f}"
             f"{v['peak_bytes_above_model'] / 1e6:>17.0f}"
         )
     for name, value in report["ratios"].items():
-        print(f"{name:<40}{value:>8.3f}")
+        print(f"{name:<40}" + "".join(f"{k:>9} {x:.3f}" for k, x in value.items()))
     Path(args.output).parent.mkdir(parents=True, exist_ok=True)
     Path(args.output).write_text(json.dumps(report, indent=1) + "\n")
 

@@ -12,19 +12,8 @@ import torch
 from torch import Tensor
 
 from unbelief.models.chunk import HeadWeights, Raw, TokenInputs
+from unbelief.models.products import logits_into, times
 from unbelief.models.stats import Needs
-
-# Columns of logits per product on a CPU. A BLAS that writes far longer rows at once works in memory
-# instead of the cache: two thirds of the speed at 128,256 (MKL, two cores, 130 to 384 rows).
-_COLUMNS = 1024
-
-
-def _multiply_out(hidden: Tensor, weight: Tensor, out: Tensor) -> None:
-    """Out = hidden · weightᵀ, for (n, d), (V, d) and (n, V)."""
-    width = len(weight) if out.is_cuda else _COLUMNS
-    for start in range(0, len(weight), width):
-        block = slice(start, start + width)
-        torch.mm(hidden, weight[block].t(), out=out[:, block])
 
 
 class ChunkKernel:
@@ -135,7 +124,7 @@ class ChunkKernel:
 
     def grad_hidden(self, dz: Tensor) -> Tensor:
         """dL/dh = dL/dz · W."""
-        return dz.to(self.dtype) @ self.weight
+        return times(dz.to(self.dtype), self.weight)
 
     def add_grad_weight(self, total: Tensor, dz: Tensor, hidden: Tensor) -> None:
         """Total += (dL/dz)ᵀ h, summed in fp32."""
@@ -161,7 +150,7 @@ class ChunkKernel:
     ) -> Tensor:
         z = self._buffer(name, len(hidden), hidden.device)
         if self.dtype == torch.float32:
-            _multiply_out(hidden.float(), weight, z)
+            logits_into(z, hidden.float(), weight)
         else:
             z.copy_(hidden.to(self.dtype) @ weight.t())
         if head.bias is not None:
