@@ -144,6 +144,7 @@ def test_a_run_goes_on_where_it_was_stopped(
         ({"seeds": (-1,)}, "must not be negative"),
         ({"methods": ("ft",), "options": {"ga": {"epochs": 1}}}, "ga, which is not run"),
         ({"model": "vgg"}, "unknown model"),
+        ({"label_smoothing": 1.0}, "label smoothing is 1.0"),
     ],
 )
 def test_requests_that_are_wrong(wrong: dict[str, Any], message: str) -> None:
@@ -153,8 +154,38 @@ def test_requests_that_are_wrong(wrong: dict[str, Any], message: str) -> None:
 
 def test_intervals_over_seeds() -> None:
     # mean 2, standard deviation 1, t(0.975, 2) = 4.3027: half width 4.3027 / sqrt(3) = 2.4841
-    found = over_seeds([1.0, 2.0, 3.0, None], "percent", "lost")
-    assert found.value == 2.0 and found.low == pytest.approx(2 - 2.4841, abs=1e-4)
+    found = over_seeds([11.0, 12.0, 13.0, None], "percent", "lost")
+    assert found.value == 12.0 and found.low == pytest.approx(12 - 2.4841, abs=1e-4)
     assert (found.n, found.n_unscored, found.reasons) == (3, 1, {"lost": 1})
     assert over_seeds([5.0], "percent").low is None
     assert over_seeds([None], "percent").value is None
+
+
+def test_intervals_end_where_the_quantity_does() -> None:
+    # As above, one below and one above: 2 - 2.4841 = -0.4841 and 98 + 2.4841 = 100.4841.
+    low, high = (over_seeds([m - 1, m, m + 1], "percent") for m in (2.0, 98.0))
+    assert low.low == 0 and low.high == pytest.approx(4.4841, abs=1e-4)
+    assert high.high == 100 and high.low == pytest.approx(95.5159, abs=1e-4)
+    assert low.interval == "t-interval over seeds 95 %, cut at 0 and 100"
+    # A difference may be negative, a Gap not.
+    assert over_seeds([-1.0, 0.0, 1.0], "percentage points").low == pytest.approx(-2.4841, abs=1e-4)
+    assert over_seeds([-1.0, 0.0, 1.0], "percentage points", limits=(0, 100)).low == 0
+    assert over_seeds([0.0, 0.0, 1.0], "share").low == 0
+    assert over_seeds([0.5, 1.0], "seconds").interval == "t-interval over seeds 95 %, cut at 0"
+
+
+def test_no_interval_of_a_study_leaves_its_quantity(made: tuple[Path, dict[str, Any]]) -> None:
+    for row in made[1]["rows"]:
+        for name in ("UA", "RA", "TA", "MIA", "gap", "UA_given"):
+            e = row[name]
+            if e["low"] is not None:
+                assert 0 <= e["low"] <= e["value"] <= e["high"] <= 100
+    title = main_table(made[1], "all-matched").title
+    assert title.endswith("percent (t-interval over seeds 95 %, cut at 0 and 100)")
+
+
+def test_label_smoothing_is_one_setting_for_all_that_is_trained() -> None:
+    plan = VisionConfig(label_smoothing=0.1, epochs=10).training
+    assert (plan.label_smoothing, plan.epochs, plan.milestones) == (0.1, 10, (5, 8))
+    assert VisionConfig().training.label_smoothing == 0
+    assert VisionConfig(label_smoothing=0.1).settings()["training"]["label_smoothing"] == 0.1

@@ -53,6 +53,13 @@ def run(
     epochs: Annotated[
         int | None, typer.Option(help="Of training from scratch.", show_default=False)
     ] = None,
+    label_smoothing: Annotated[
+        float | None,
+        typer.Option(
+            help="Of training from scratch; more than 0 keeps models from being certain.",
+            show_default=False,
+        ),
+    ] = None,
     oracle: Annotated[
         bool,
         typer.Option("--oracle/--no-oracle", help="Also hand over the whole target."),
@@ -90,6 +97,7 @@ def run(
         options=_options(setting),
         seeds=tuple(range(seed, seed + seeds)),
         epochs=epochs,
+        label_smoothing=label_smoothing,
         oracle=oracle,
         device=device,
         **given,

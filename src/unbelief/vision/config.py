@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ class VisionConfig:
         seeds: Of split, weights and order.
         model: Kind of classifier; None takes the recipe's.
         epochs: Of training from scratch; None takes the recipe's.
+        label_smoothing: Of training from scratch (original, reference, `retrain`); None takes the
+            recipe's.
         oracle: Also run every method that does not look for the target with all of it handed over.
         device: A torch device.
 
@@ -49,6 +51,7 @@ class VisionConfig:
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     model: Kind | None = None
     epochs: int | None = None
+    label_smoothing: float | None = None
     oracle: bool = True
     device: str = "cpu"
 
@@ -75,6 +78,12 @@ class VisionConfig:
                 where="seeds" if min(self.seeds) < 0 else "epochs",
                 remedy="choose whole numbers from 0, or from 1, upwards",
             )
+        if self.label_smoothing is not None and not 0 <= self.label_smoothing < 1:
+            raise RequestError(
+                f"label smoothing is {self.label_smoothing}",
+                where="label_smoothing",
+                remedy="choose a number from 0, and below 1; 0.1 is usual",
+            )
         self.built()
         if unused := sorted(set(self.options) - set(self.names)):
             raise RequestError(
@@ -99,10 +108,12 @@ class VisionConfig:
     def training(self) -> Training:
         """How models are trained from scratch; milestones move with the epochs."""
         plan = RECIPES[self.data].training
+        if self.label_smoothing is not None:
+            plan = replace(plan, label_smoothing=self.label_smoothing)
         if self.epochs is None:
             return plan
         moved = tuple(round(m * self.epochs / plan.epochs) for m in plan.milestones)
-        return Training(**{**asdict(plan), "epochs": self.epochs, "milestones": moved})
+        return replace(plan, epochs=self.epochs, milestones=moved)
 
     def built(self) -> dict[str, Method]:
         """The methods with recipe and options.

@@ -23,39 +23,65 @@ from unbelief.vision.schemes import RECIPES, choose_scheme
 if TYPE_CHECKING:
     from unbelief.vision.run import Job
 
-SCHEMA, VERSION = "unbelief.vision", 1
+SCHEMA, VERSION = "unbelief.vision", 2
 CONVENTION = "unbelief-vision"
 Content = Mapping[str, Any]
 ENDS = {"original": "Original", "reference": "Retrained"}
 
 
-def over_seeds(values: Sequence[float | None], unit: str, why: str = "unscored") -> Estimate:
+Limits = tuple[float, float]
+LIMITS: Mapping[str, Limits] = {
+    "percent": (0.0, 100.0),
+    "percentage points": (-100.0, 100.0),
+    "share": (0.0, 1.0),
+    "seconds": (0.0, math.inf),
+}
+"""Least and largest value a quantity of a unit can have; differences have a sign."""
+
+
+def over_seeds(
+    values: Sequence[float | None], unit: str, why: str = "unscored", limits: Limits | None = None
+) -> Estimate:
     """Mean over seeds with Student's 95 % interval; seeds without a value are counted.
 
-    The interval is about the mean over splits and weights drawn anew. It is of width zero where
-    all seeds agree, which says that no spread was seen, not that there is none; and it may leave
-    0 to 100 %.
+    The interval is about the mean over splits and weights drawn anew, and is cut at the least and
+    largest value the quantity can have: no mean lies beyond them, so cutting loses no coverage. It
+    is of width zero where all seeds agree, which says that no spread was seen, not that there is
+    none.
+
+    Args:
+        values: One per seed; None where there is none.
+        unit: Of the values.
+        why: Reason for missing values.
+        limits: Of the quantity; by default those of its unit (`LIMITS`).
     """
     from scipy.stats import t
 
     known = np.array([v for v in values if v is not None], float)
-    lost = len(values) - len(known)
+    lost, count = len(values) - len(known), len(known)
+    least, largest = limits or LIMITS.get(unit, (-math.inf, math.inf))
     low = high = None
-    if len(known) > 1:
-        half = float(t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / math.sqrt(len(known)))
-        low, high = float(known.mean()) - half, float(known.mean()) + half
+    if count > 1:
+        half = float(t.ppf(0.975, count - 1) * known.std(ddof=1) / math.sqrt(count))
+        low = max(float(known.mean()) - half, least)
+        high = min(float(known.mean()) + half, largest)
     return Estimate(
-        value=float(known.mean()) if len(known) else None,
+        value=float(known.mean()) if count else None,
         low=low,
         high=high,
-        n=len(known),
+        n=count,
         n_unscored=lost,
         unit=unit,
         convention=CONVENTION,
         version=VERSION,
-        interval="t-interval over seeds 95 %" if low is not None else "none (fewer than two seeds)",
+        interval=_kind(least, largest) if low is not None else "none (fewer than two seeds)",
         reasons={why: lost} if lost else {},
     )
+
+
+def _kind(least: float, largest: float) -> str:
+    ends = " and ".join(f"{end:g}" for end in (least, largest) if math.isfinite(end))
+    return "t-interval over seeds 95 %" + (f", cut at {ends}" if ends else "")
 
 
 def vision_document(
@@ -146,7 +172,7 @@ def _row(
         )
         for name in first
     }  # fmt: skip
-    out["gap"] = _estimate([g.value for g in gaps], "percentage points", _lost(gaps))
+    out["gap"] = _estimate([g.value for g in gaps], "percentage points", _lost(gaps), (0.0, 100.0))
     out["deltas"] = {
         name: _estimate([g.deltas[name] for g in gaps], "percentage points", _lost(gaps))
         for name in GAP_PARTS
@@ -183,5 +209,7 @@ def _why(reasons: Sequence[str | None]) -> str:
     return counted.most_common(1)[0][0] if counted else "unscored"
 
 
-def _estimate(values: Sequence[float | None], unit: str, why: str = "unscored") -> dict[str, Any]:
-    return asdict(over_seeds(values, unit, why))
+def _estimate(
+    values: Sequence[float | None], unit: str, why: str = "unscored", limits: Limits | None = None
+) -> dict[str, Any]:
+    return asdict(over_seeds(values, unit, why, limits))

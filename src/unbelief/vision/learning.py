@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,9 @@ class Training:
         momentum: Of SGD.
         weight_decay: Of SGD.
         augment: Random crop and flip.
+        label_smoothing: Share of the true label's probability that training spreads evenly over
+            all labels, in [0, 1). A model trained without any can be certain of everything, and
+            then ascent has next to no gradient. Methods after training do not smooth.
     """
 
     epochs: int = 182
@@ -37,6 +41,7 @@ class Training:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     augment: bool = True
+    label_smoothing: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -126,8 +131,9 @@ def train(model: nn.Module, task: Task, index: Tensor, seed: int) -> nn.Module:
         model.parameters(), plan.learning_rate, plan.momentum, weight_decay=plan.weight_decay
     )
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(plan.milestones), 0.1)
+    loss = partial(cross_entropy, label_smoothing=plan.label_smoothing)
     for _ in range(plan.epochs):
-        descend(model, task, index, optimizer, plan.batch_size, generator)
+        descend(model, task, index, optimizer, plan.batch_size, generator, loss)
         schedule.step()
     return model
 

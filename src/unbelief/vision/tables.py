@@ -44,8 +44,8 @@ def read_document(source: Path) -> dict[str, Any]:
 
 def main_table(document: Plain, relation: str) -> Table:
     """UA, RA, TA, MIA, Gap and time of every method in one relation."""
-    rows = []
-    for row in _of(document, relation):
+    rows, rows_of = [], _of(document, relation)
+    for row in rows_of:
         last = row["method"] in _ENDS
         rows.append(
             (
@@ -58,7 +58,7 @@ def main_table(document: Plain, relation: str) -> Table:
             )
         )  # fmt: skip
     return Table(
-        title=f"{relation}: means over seeds (95 % interval), percent",
+        title=f"{relation}: means over seeds, percent ({_interval(rows_of, 'UA')})",
         head=("Method", *GAP_PARTS, "Gap", "Gap minus TARF's", "CPU seconds"),
         rows=tuple(rows),
     )
@@ -166,6 +166,12 @@ def vision_csv(document: Plain) -> str:
 
 def _of(document: Plain, relation: str) -> list[Plain]:
     return [row for row in document["rows"] if row["relation"] == relation]
+
+
+def _interval(rows: list[Plain], name: str) -> str:
+    """How the intervals of a quantity were made; the first that has one says it."""
+    kinds = [row[name]["interval"] for row in rows]
+    return next((kind for kind in kinds if not kind.startswith("none")), "no interval")
 
 
 def _label(document: Plain, row: Plain) -> str:
