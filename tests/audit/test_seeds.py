@@ -122,7 +122,7 @@ def test_an_audit_with_several_seeds(tmp_path):
     assert "3 independent draws of 2 per prompt" in said and said.count("%") == 3
     assert any("2 gates" in line for line in found.uncertainty)
     page = build_audit_report(found)
-    assert "by seed, the highest is shown" in page
+    assert "by seed, the one that gives most away is shown" in page
     folders = {p.name for p in (tmp_path / "a" / "measurements").iterdir()}
     assert {"unlearned@noise,rate=0.9", "unlearned@noise,rate=0.9,seed=1"} <= folders
     rate_of = next(m for m in found.measures if m.name == "leak_rate").models["unlearned"]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from unbelief.audit.checklist import checklist
 from unbelief.audit.gates import decide_all
-from unbelief.audit.judging import judge_rows
-from unbelief.audit.lines import UNDER_ATTACK, Group, Measure
+from unbelief.audit.judging import Place, judge_rows
+from unbelief.audit.lines import JUDGED, UNDER_ATTACK, Group, Measure
 from unbelief.audit.numbers import ROLES, Found, Numbers, Tried
 from unbelief.audit.origins import made_by
 from unbelief.audit.prompts import prompt_rows
@@ -56,7 +56,9 @@ def assemble(
         *refusal_rows(found.refusals),
         *judge_rows(found.grades),
     )
-    attacks = tuple(row for tried in found.attacks for row in _attack_rows(tried, numbers))
+    attacks = tuple(
+        row for tried in found.attacks for row in _attack_rows(tried, numbers, found.grades)
+    )
     gates = decide_all(request.gates, numbers.looks)
     prompts = prompt_rows(
         found.sets["forget"],
@@ -84,6 +86,7 @@ def assemble(
         flags=flags,
         prompts=prompts,
         checklist=checklist(beside),
+        judge=found.judge,
         methods=_methods(measures, found),
         uncertainty=uncertainty(request, found),
         limits=limits(rows),
@@ -152,7 +155,7 @@ def refusal_rows(by_role: Mapping[str, Statistic]) -> tuple[MeasureRow, ...]:
     return (row_of(OVER_REFUSAL, OVER_REFUSAL_TITLE, by_role, group="fluency", better="lower"),)
 
 
-def _attack_rows(tried: Tried, numbers: Numbers) -> list[AttackRow]:
+def _attack_rows(tried: Tried, numbers: Numbers, grades: Container[Place]) -> list[AttackRow]:
     if tried.because:
         return [
             AttackRow(
@@ -163,7 +166,8 @@ def _attack_rows(tried: Tried, numbers: Numbers) -> list[AttackRow]:
                 because=tried.because,
             )
         ]
-    return [_attack_row(tried, measure, numbers) for measure in UNDER_ATTACK]
+    graded = JUDGED if (tried.name, "unlearned") in grades else ()
+    return [_attack_row(tried, measure, numbers) for measure in (*UNDER_ATTACK, *graded)]
 
 
 def _attack_row(tried: Tried, measure: str, numbers: Numbers) -> AttackRow:
@@ -236,8 +240,11 @@ def _methods(measures: Sequence[Measure], found: Found) -> tuple[str, ...]:
         for m in measures
     ]
     if found.judge is not None:
-        about = ", ".join(f"{k}={v}" for k, v in found.judge.items() if v is not None)
-        lines.append(f"judge, blind to which model answered, among control items: {about}")
+        about = ", ".join(f"{k}={v}" for k, v in found.judge.who.items() if v is not None)
+        lines.append(
+            "judge of greedy answers, without attack and under each, blind to model and attack, "
+            f"among control items: {about}"
+        )
     for tried in found.attacks:
         if not tried.because:
             options = ", ".join(f"{k}={v}" for k, v in tried.options.items())

@@ -21,8 +21,11 @@ UNDER_ATTACK = (
 """Leak measures that are read again under every attack."""
 ALONG = ("key_fact_recall", "extraction_strength", "probability")
 """Those that are read along a relearning run; sampling at every point would cost too much."""
-
-
+JUDGED = {
+    "judge_similarity": "Judge: nothing of the answer is left (0-5)",
+    "judge_naturalness": "Judge: natural language (0-5)",
+}
+"""Grades of a judge of greedy answers, without attack and under every one; higher is better."""
 LEADING = ("leak_rate", "key_fact_recall")
 """What says how much is left: the first that could be computed.
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from unbelief.audit.lines import ALONG, UNDER_ATTACK, Measure
+from unbelief.audit.answers import Answered
+from unbelief.audit.lines import ALONG, JUDGED, UNDER_ATTACK, Measure
 from unbelief.audit.refusals import OVER_REFUSAL
 from unbelief.audit.subject import Examples, Sets
 from unbelief.evaluate.scoring import ItemScores, OtherModel, Scored, score_suite
 from unbelief.measure.tables import Example
-from unbelief.report.audit_document import ModelFacts, Role
+from unbelief.report.audit_document import Judged, ModelFacts, Role
 from unbelief.scores.base import Statistic
 from unbelief.suites.base import Line, Suite
 
@@ -30,6 +32,7 @@ class Tried:
         scores: Per role and seed, of the lines read under attack.
         seeds: The seeds it was made with; empty for an attack that draws nothing.
         examples: Of the unlearned model, under the seed that brought most facts back.
+        answers: Per role and seed, the greedy answers.
         seconds: On the unlearned model, all seeds together.
     """
 
@@ -39,6 +42,7 @@ class Tried:
     scores: Mapping[Role, tuple[ItemScores, ...]] = field(default_factory=dict)
     seeds: tuple[int, ...] = ()
     examples: Sequence[Example] = ()
+    answers: Mapping[Role, tuple[tuple[Answered, ...], ...]] = field(default_factory=dict)
     seconds: float | None = None
 
 
@@ -55,8 +59,8 @@ class Found:
         attacks: In the order asked for.
         curve: Relearning: per role, step count to item scores.
         curve_options: Of the relearning attack.
-        judge: Who graded the answers, as `Chat.describe` has it.
-        grades: The judge's statistics by measure and role.
+        judge: Who graded the answers, and what it took; None when nobody did.
+        grades: The judge's statistics by attack (empty for none) and role: per seed, by measure.
         refusals: By role, how often kept prompts are refused.
     """
 
@@ -68,8 +72,10 @@ class Found:
     attacks: tuple[Tried, ...]
     curve: Mapping[Role, Mapping[int, ItemScores]] = field(default_factory=dict)
     curve_options: Mapping[str, Any] = field(default_factory=dict)
-    judge: Mapping[str, Any] | None = None
-    grades: Mapping[str, Mapping[str, Statistic]] = field(default_factory=dict)
+    judge: Judged | None = None
+    grades: Mapping[tuple[str, Role], tuple[Mapping[str, Statistic], ...]] = field(
+        default_factory=dict
+    )
     refusals: Mapping[str, Statistic] = field(default_factory=dict)
 
 
@@ -85,6 +91,9 @@ class Numbers:
     def __init__(self, found: Found, measures: Sequence[Measure], seed: int):
         self._lines = tuple(m.line for m in measures)
         self._found, self._seed = found, seed
+        self._grades: Mapping[tuple[str, str], Sequence[Mapping[str, Statistic]]] = {
+            (attack, role): seeds for (attack, role), seeds in found.grades.items()
+        }
         self.plain: dict[str, Scored] = {
             role: self._scored(self._lines, scores) for role, scores in found.scores.items()
         }
@@ -110,11 +119,12 @@ class Numbers:
             role: Which model.
             seed: Position among the attack's seeds.
         """
+        if measure in JUDGED:
+            grades = self._grades.get((attack, role), ())
+            return grades[seed].get(measure) if seed < len(grades) else None
         if attack:
             its = self.attacked.get((attack, role), [])
             return its[seed].get(measure) if seed < len(its) else None
-        if measure in self._found.grades:
-            return self._found.grades[measure].get(role)
         if measure == OVER_REFUSAL:
             return self._found.refusals.get(role)
         scored = self.plain.get(role)
@@ -129,12 +139,15 @@ class Numbers:
         return max(1, len(self.attacked.get((attack, "unlearned"), [])))
 
     def worst_seed(self, measure: str, attack: str) -> int:
-        """Position of the seed under which the unlearned model gives most away."""
+        """Position of the seed under which the unlearned model gives most away.
+
+        The judge's grades belong together: both are of the seed with the lowest similarity.
+        """
+        told, sign = ("judge_similarity", -1.0) if measure in JUDGED else (measure, 1.0)
+        looks = [self.look(told, attack, "unlearned", k) for k in range(self.seeds(attack))]
         values = [
-            -1.0 if (one := self.look(measure, attack, "unlearned", k)) is None or one.value is None
-            else one.value
-            for k in range(self.seeds(attack))
-        ]  # fmt: skip
+            -math.inf if one is None or one.value is None else sign * one.value for one in looks
+        ]
         return values.index(max(values))
 
     def _scored(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from unbelief.audit.answers import greedy_text
+from unbelief.audit.answers import greedy_text, why_not
 from unbelief.audit.flags import Evidence, Thresholds, flag_of
 from unbelief.evaluate.scoring import ItemScores
-from unbelief.measure.tables import Example, TextNeed
+from unbelief.measure.tables import Example
 from unbelief.report.audit_document import PromptRow, Response, Role
 from unbelief.scores.facts import key_facts
 from unbelief.scores.metrics.key_facts import recall
@@ -47,7 +47,7 @@ def prompt_rows(
         )
         flag, why = flag_of(evidence)
         if said is None:
-            flag, why = "undecided", "the model was not asked: " + _why_not(own)
+            flag, why = "undecided", "the model was not asked: " + why_not(own)
         facts = frozenset(stem for fact in key_facts(record) for stem in fact)
         if flag in ("leaked", "rephrased") and _knows(examples.get("retrained"), i, record):
             why += "; the retrained model, which never saw the record, says so too"
@@ -117,11 +117,6 @@ def _knows(examples: Sequence[Example] | None, i: int, record: Record) -> bool:
     text = None if examples is None else greedy_text(examples[i])
     facts = key_facts(record)
     return bool(facts) and text is not None and recall(facts, text) >= Thresholds().fact
-
-
-def _why_not(example: Example) -> str:
-    reasons = [why for need, why in example.unmeasured.items() if isinstance(need, TextNeed)]
-    return reasons[0] if reasons else "nothing was generated"
 
 
 def _prompt_text(record: Record) -> str:

@@ -10,12 +10,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from unbelief.audit.answers import answered
 from unbelief.audit.assemble import assemble
 from unbelief.audit.attacks import parse_attacks, with_seeds
 from unbelief.audit.gates import check_rules
-from unbelief.audit.judging import TITLES, judge_answers, judge_statistics
+from unbelief.audit.judging import Said, judge_answers
 from unbelief.audit.lines import (
     ALONG,
+    JUDGED,
     LEADING,
     UNDER_ATTACK,
     Measure,
@@ -51,6 +53,7 @@ def audit(
     output: str | Path,
     *,
     judge: Chat | None = None,
+    prices: tuple[float, float] | None = None,
     overwrite: bool = False,
     progress: bool = False,
     command: str = "",
@@ -64,7 +67,8 @@ def audit(
     Args:
         request: What to audit.
         output: Folder that is to appear.
-        judge: Grades every greedy answer, see `unbelief.judge`.
+        judge: Grades every greedy answer, without attack and under each, see `unbelief.judge`.
+        prices: Of the judge, per million input and output tokens, for the cost.
         overwrite: Replace one that is there.
         progress: Show bars on stderr when that is a terminal.
         command: For the report's reproduction section.
@@ -76,8 +80,9 @@ def audit(
     target = check_destination(output, overwrite)
     measures = audit_measures(request.samples * request.seeds, request.temperature, request.seed)
     attacks = parse_attacks(request.attacks)
-    names = [*(m.line.name for m in measures), *(TITLES if judge is not None else ()), OVER_REFUSAL]
-    check_rules(request.gates, names, dict.fromkeys(attacks, UNDER_ATTACK))
+    graded = () if judge is None else tuple(JUDGED)
+    names = [*(m.line.name for m in measures), *graded, OVER_REFUSAL]
+    check_rules(request.gates, names, dict.fromkeys(attacks, (*UNDER_ATTACK, *graded)))
     curves = squeeze_of(request)
     items = KIND.read(request.source)
     sets = _limited(items.sets, request.limit)
@@ -87,7 +92,7 @@ def audit(
         work.mkdir(parents=True, exist_ok=True, mode=0o700)
         found = _all_models(request, sets, items.absent, measures, attacks, work, progress)
         if judge is not None:
-            found = _judged(found, judge, work, request.seed, progress)
+            found = _judged(found, judge, work, request.seed, prices, progress)
     except KeyboardInterrupt:
         raise Interrupted("stopped", where=str(work), remedy="the same command resumes") from None
     finally:
@@ -171,11 +176,26 @@ def _all_models(
     )
 
 
-def _judged(found: Found, chat: Chat, work: Path, seed: int, progress: bool) -> Found:
-    examples = {role: its["forget"] for role, its in found.examples.items()}
-    answers = work / "judge.answers.jsonl"
-    judgement = judge_answers(examples, chat, answers, seed=seed, progress=progress)
-    return replace(found, judge=judgement.judge, grades=judge_statistics(judgement, seed))
+def _judged(
+    found: Found,
+    chat: Chat,
+    work: Path,
+    seed: int,
+    prices: tuple[float, float] | None,
+    progress: bool,
+) -> Found:
+    """Everything found, with the judge's grades of what was answered, attacked or not."""
+    plain: Said = {("", role): (answered(its["forget"]),) for role, its in found.examples.items()}
+    under = {(t.name, role): its for t in found.attacks for role, its in t.answers.items()}
+    grades = judge_answers(
+        {**plain, **under},
+        chat,
+        work / "judge.answers.jsonl",
+        seed=seed,
+        prices=prices,
+        progress=progress,
+    )
+    return replace(found, judge=grades.judged, grades=grades.statistics)
 
 
 def _try(
@@ -209,12 +229,15 @@ def _try(
             if subject.role != "unlearned":
                 return before
             return replace(before, because=error.message)
-    scores = {**before.scores, subject.role: tuple(r.scores for r in results)}
+    before = replace(
+        before,
+        scores={**before.scores, subject.role: tuple(r.scores for r in results)},
+        answers={**before.answers, subject.role: tuple(answered(r.examples) for r in results)},
+    )
     if subject.role != "unlearned":
-        return replace(before, scores=scores)
+        return before
     return replace(
         before,
-        scores=scores,
         options=asdict(attacks[0]),
         seeds=tuple(a.seed for a in attacks if hasattr(a, "seed")),
         examples=max(results, key=_facts_said).examples,

@@ -85,10 +85,16 @@ def _gates(count: int) -> str:
 
 
 def _judge(found: Found) -> str:
-    if found.judge is None:
+    judge = found.judge
+    if judge is None:
         return "No judge was asked, so there is no agreement of judges to report."
-    kind = "control items only; agreement with people was not measured"
+    price = "" if judge.cost is None else f", {judge.cost:.4g} at the given prices"
+    tokens = f"{judge.input_tokens} tokens in and {judge.output_tokens} out"
+    unsaid = f" ({judge.uncounted} replies do not say how many)" if judge.uncounted else ""
     return (
-        "The judge read the answers without attack, no others. It was checked by "
-        f"{kind} (`unbelief judge agreement` does it)."
+        f"The judge read the {judge.answers} greedy answers, without attack and under each "
+        f"({judge.distinct} different ones, each asked about once), and no sampled ones: "
+        f"{judge.questions} questions with controls, {tokens}{unsaid}{price}. It was checked by "
+        "control items only; agreement with people was not measured (`unbelief judge agreement` "
+        "does it)."
     )

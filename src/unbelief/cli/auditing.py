@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from unbelief.cli.flags import Json, Quiet, settings, two
-from unbelief.cli.judging import make_chat
+from unbelief.cli.judging import make_chat, prices_of
 from unbelief.errors import GuardError, Inconclusive, RequestError
 
 
@@ -42,6 +42,9 @@ def audit(
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Records may be sent to a judge elsewhere.")
     ] = False,
+    judge_prices: Annotated[
+        str | None, two("judge_prices", "IN,OUT per million tokens of the judge, for the cost.")
+    ] = None,
     output: Annotated[Path | None, two("output", "Folder that is to appear.")] = None,
     samples: Annotated[
         int | None, two("samples", "Answers per prompt for the leak rate (8).")
@@ -132,8 +135,14 @@ def audit(
     values = {name: value for name, value in given.items() if value is not None}
     request = AuditRequest(**values, exact=exact, trust_remote_code=trust_remote_code)
     assert output is not None
+    prices = prices_of(judge_prices, "--judge-prices")
+    if prices is not None and judge is None:
+        raise RequestError(
+            "--judge-prices is given without a judge",
+            remedy="give --judge, or leave the prices out",
+        )
     chat = None if judge is None else make_chat(judge, allow_remote=allow_remote)
-    document = _run(request, output, overwrite, quiet, ledger, chat)
+    document = _run(request, output, overwrite, quiet, ledger, chat, prices)
     _show(document, output, as_json)
     outcome = document.verdict.outcome
     if outcome == "fail":
@@ -143,7 +152,13 @@ def audit(
 
 
 def _run(
-    request: Any, output: Path, overwrite: bool, quiet: bool, ledger: Path | None, chat: Any
+    request: Any,
+    output: Path,
+    overwrite: bool,
+    quiet: bool,
+    ledger: Path | None,
+    chat: Any,
+    prices: tuple[float, float] | None,
 ) -> Any:
     from unbelief.audit.run import audit as run
     from unbelief.cli.commands import silence
@@ -151,7 +166,13 @@ def _run(
     silence()
     command = shlex.join(["unbelief", *sys.argv[1:]])
     document = run(
-        request, output, judge=chat, overwrite=overwrite, progress=not quiet, command=command
+        request,
+        output,
+        judge=chat,
+        prices=prices,
+        overwrite=overwrite,
+        progress=not quiet,
+        command=command,
     )
     if ledger is not None:
         from unbelief.audit.recording import record_audit

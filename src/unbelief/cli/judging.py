@@ -67,7 +67,7 @@ def judge(
     from unbelief.outputs import atomic_write, check_destination
 
     check_destination(output, overwrite)
-    cost = _prices(prices)
+    cost = prices_of(prices, "--prices")
     items = read_items(responses)
     limits = (concurrency, timeout, attempts)
     chat = make_chat(
@@ -230,7 +230,12 @@ def _body(given: list[str]) -> dict[str, Any]:
     return fields
 
 
-def _prices(text: str | None) -> tuple[float, float] | None:
+def prices_of(text: str | None, flag: str) -> tuple[float, float] | None:
+    """Prices per million input and output tokens, from `IN,OUT`.
+
+    Raises:
+        RequestError: It is something else.
+    """
     if text is None:
         return None
     try:
@@ -239,7 +244,7 @@ def _prices(text: str | None) -> tuple[float, float] | None:
         given = taken = -1.0
     if not (0 <= given < 1e6 and 0 <= taken < 1e6):
         raise RequestError(
-            "two prices are expected", where="--prices", remedy="for example --prices 0.15,0.60"
+            "two prices are expected", where=flag, remedy=f"for example {flag} 0.15,0.60"
         )
     return given, taken
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from unbelief.judge import prompts
 from unbelief.judge.controls import Control
-from unbelief.judge.run import Graded, Judgement
+from unbelief.judge.run import Graded, Judgement, Usage
 from unbelief.provenance import environment, utc_now
 from unbelief.scores.statistics import mean_statistic
 from unbelief.types import Estimate, Score
@@ -54,9 +54,6 @@ def to_dict(
         prices: Per million input and output tokens.
     """
     usage = judgement.usage
-    cost = None
-    if prices is not None and not usage.uncounted:
-        cost = (usage.input_tokens * prices[0] + usage.output_tokens * prices[1]) / 1e6
     return {
         "schema_version": SCHEMA,
         "kind": KIND,
@@ -69,7 +66,7 @@ def to_dict(
         },
         "controls": [_control(*one) for one in judgement.controls],
         "items": [_item(graded) for graded in judgement.graded],
-        "usage": {**asdict(usage), "prices": prices, "cost": cost},
+        "usage": {**asdict(usage), "prices": prices, "cost": cost_of(usage, prices)},
         "provenance": {
             "created": utc_now(),
             "environment": asdict(environment()),
@@ -79,6 +76,18 @@ def to_dict(
             "responses": {"source": source, "n": len(judgement.graded)},
         },
     }
+
+
+def cost_of(usage: Usage, prices: tuple[float, float] | None) -> float | None:
+    """What a batch cost; None without prices, or when a reply did not say how long it was.
+
+    Args:
+        usage: Tokens of the batch.
+        prices: Per million input and output tokens.
+    """
+    if prices is None or usage.uncounted:
+        return None
+    return (usage.input_tokens * prices[0] + usage.output_tokens * prices[1]) / 1e6
 
 
 def _estimate(graded: Sequence[Graded], label: str, scale: str) -> Estimate:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 SCHEMA = "unbelief.audit"
-VERSION = 2
+VERSION = 3
 AUDIT_FILE = "audit.json"
 """Name of the document in an audit's folder."""
 
@@ -102,12 +102,13 @@ class AttackRow(Part):
     """One attack: how much leaked before and after, or why it was not run.
 
     Attributes:
-        measure: Which leak measure the numbers are of.
+        measure: Which leak measure, or grade of the judge, the numbers are of.
         before: Of the unlearned model without attack.
         after: Under attack.
         retrained_after: Of the retrained model under the same attack, the yardstick.
         seeds: Value under attack for every seed it was made with, where that is more than one;
-            `after` is the highest of them, and `retrained_after` is of the same seed.
+            `after` is that of the seed that gives most away (the highest value; of a judge's
+            grades those with the lowest similarity), and `retrained_after` is of the same seed.
     """
 
     name: str
@@ -182,17 +183,56 @@ class ChecklistItem(Part):
     found: str = ""
 
 
+class Judged(Part):
+    """Who graded the greedy answers, without attack and under each, and what it took.
+
+    Attributes:
+        who: What decides its answers, as the judge describes itself.
+        prompt: Version and SHA-256 of the wording it was asked with.
+        valid: Whether it graded every control item as it must be graded; if not, no grade counts.
+        controls: Control items among the answers.
+        misses: What it got wrong about them.
+        answers: Greedy answers of all models, without attack and under each with every seed.
+        distinct: Different ones among them, each asked about once.
+        questions: Put to the judge, controls, second attempts and recorded ones included.
+        recorded: Of those, answered by what was on disk.
+        input_tokens: Of all replies that say so.
+        output_tokens: Likewise.
+        uncounted: Replies that do not say.
+        models: How the answering model called itself, with the number of replies.
+        prices: Per million input and output tokens, where they were given.
+        cost: At those prices; None without them or when a reply was not counted.
+    """
+
+    who: dict[str, Any]
+    prompt: dict[str, str]
+    valid: bool
+    controls: int
+    misses: tuple[str, ...]
+    answers: int
+    distinct: int
+    questions: int
+    recorded: int
+    input_tokens: int
+    output_tokens: int
+    uncounted: int
+    models: dict[str, int]
+    prices: tuple[float, float] | None = None
+    cost: float | None = None
+
+
 class AuditDocument(Part):
     """Everything of one audit.
 
     Attributes:
+        judge: Who graded the answers; None when no judge was asked.
         made_by: How the audited model was made, as it says itself, or that it says nothing.
         uncertainty: What the intervals, seeds, several gates and judges mean together.
         audit_again_by: Day after which the audit is out of date; None when nobody set one.
     """
 
     schema_name: Literal["unbelief.audit"] = "unbelief.audit"
-    version: Literal[2] = 2
+    version: Literal[3] = 3
     title: str
     created: str
     request_id: str | None = None
@@ -206,6 +246,7 @@ class AuditDocument(Part):
     flags: dict[Flag, int]
     prompts: tuple[PromptRow, ...]
     checklist: tuple[ChecklistItem, ...]
+    judge: Judged | None = None
     methods: tuple[str, ...]
     uncertainty: tuple[str, ...]
     limits: tuple[str, ...]

@@ -82,7 +82,7 @@ def attacks_table(document: AuditDocument) -> Table:
             took = "" if attack.seconds is None else seconds(attack.seconds)
             budget = options_text(attack.options) or "–"
             if len(attack.seeds) > 1:
-                budget += f"; highest of {len(attack.seeds)} seeds"
+                budget += f"; worst of {len(attack.seeds)} seeds"
             about = (attack_title(attack), measure_title(attack), budget)
             rows.append((*about, *(_of(c) for c in cells), took))
     return Table(

@@ -141,7 +141,7 @@ def seeds_text(rows: Sequence[AttackRow]) -> str:
         if len(row.seeds) > 1:
             values = ", ".join(f"{seed}: {plain(value)}" for seed, value in row.seeds.items())
             parts.append(f"{measure_title(row)} {values}")
-    return f"by seed, the highest is shown: {'; '.join(parts)}" if parts else ""
+    return f"by seed, the one that gives most away is shown: {'; '.join(parts)}" if parts else ""
 
 
 def unscored_notes(document: AuditDocument) -> tuple[str, ...]:
@@ -172,7 +172,12 @@ def score_names(document: AuditDocument) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for row in document.prompts for name in row.scores))
 
 
-_KNOWN = {"rougeL_recall": "ROUGE-L recall", "mia_min_k_forget": "Min-K"}
+_KNOWN = {
+    "rougeL_recall": "ROUGE-L recall",
+    "mia_min_k_forget": "Min-K",
+    "judge_similarity": "Judge: nothing of the answer is left (0-5)",
+    "judge_naturalness": "Judge: natural language (0-5)",
+}
 
 
 def attack_title(row: AttackRow) -> str:
