@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from unbelief.errors import RequestError
+from unbelief.vision.learning import Task, Training, logits_of, train
+from unbelief.vision.methods.tarf import Tarf
 from unbelief.vision.models import build_model
 
 
@@ -40,6 +42,30 @@ def test_wide_resnet_50() -> None:
     model = build_model("wide-resnet-50", 10, 3, 0).eval()
     with torch.no_grad():
         assert model(torch.rand(1, 3, 32, 32)).shape == (1, 10)
+
+
+@pytest.mark.skipif(find_spec("timm") is None, reason="timm (extra: vision) is not installed")
+def test_wide_resnet_50_learns_and_forgets() -> None:
+    images, labels = torch.rand(4, 1, 8, 8), torch.tensor([0, 0, 1, 1])
+    one, two = (build_model("wide-resnet-50", 2, 1, 3).eval() for _ in range(2))
+    with torch.no_grad():
+        assert torch.equal(one(images), two(images))
+    task = Task(
+        images=images,
+        labels=labels,
+        forget=torch.arange(2),
+        rest=torch.arange(2, 4),
+        classes=2,
+        beyond=0,
+        fresh=lambda seed: build_model("wide-resnet-50", 2, 1, seed),
+        training=Training(epochs=1, milestones=(), batch_size=4, augment=False),
+    )
+    before = one.inner.conv1.weight.clone()
+    moved = train(one, task, torch.arange(4), 0)
+    assert not torch.equal(moved.inner.conv1.weight, before)
+    outcome = Tarf(epochs=4, batch_size=2).apply(moved, task)
+    assert torch.isfinite(logits_of(outcome.model, images)).all()
+    assert outcome.identified is not None and not len(outcome.identified)
 
 
 @pytest.mark.skipif(find_spec("timm") is not None, reason="timm is installed")
