@@ -12,7 +12,7 @@ import hashlib
 import json
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from unbelief import processes
 from unbelief.errors import RequestError
 from unbelief.outputs import atomic_write
 
+RESULT = "unbelief.json"
+"""What a finished run says of itself, in its output."""
 _REQUEST = "request.json"
 _KEY = "key"
 _LOCK = "lock"
@@ -35,6 +37,7 @@ class RunFolder:
     """
 
     def __init__(self, output: Path, keep: Path | None = None):
+        self._output = output
         self.path = output.with_name(output.name + ".run")
         self.checkpoints = self.path / "checkpoints"
         self.reference = self.path / "reference.safetensors"
@@ -122,7 +125,8 @@ class RunFolder:
             self._clear()
             atomic_write(self.path / _KEY, key)
             (self.path / _KEY).chmod(0o600)
-            atomic_write(file, json.dumps({"sha256": digest, "request": request}, indent=1))
+            named = {"run": secrets.token_hex(16), "sha256": digest, "request": request}
+            atomic_write(file, json.dumps(named, indent=1))
             return False
         before = json.loads(file.read_text())
         if before["sha256"] == digest:
@@ -134,11 +138,78 @@ class RunFolder:
             remedy="repeat its settings to resume it, or start anew with --restart",
         )
 
+    @property
+    def run(self) -> str | None:
+        """Random name of the run whose work lies here; None when none does, or it has no name.
+
+        The result carries it too, so that the two are known to belong together.
+        """
+        try:
+            named = json.loads((self.path / _REQUEST).read_text(encoding="utf-8")).get("run")
+        except FileNotFoundError:
+            return None
+        return str(named) if named else None
+
+    def settle(self) -> bool:
+        """Do what a run that was killed right after its result appeared did not come to.
+
+        Its log is written from the result and its working files go. Work towards another result
+        than the one that is there (a run with --overwrite that was interrupted) is left alone, and
+        so is everything while another process is at work here.
+
+        Returns:
+            Whether there was such a run.
+        """
+        if self.run is None or self._result().get("run") != self.run:
+            return False
+        try:
+            with self._locked():
+                if self.run is not None:  # it may have been tidied meanwhile
+                    self.write_log(self._result()["log"])
+                    self.tidy()
+        except RequestError:
+            return False
+        return True
+
+    def write_log(self, log: Sequence[Mapping[str, float]]) -> None:
+        """Write the log, a line per entry, for its owner alone."""
+        atomic_write(self.log, "".join(json.dumps(entry) + "\n" for entry in log))
+        self.log.chmod(0o600)
+
+    def _result(self) -> dict[str, Any]:
+        """What the result beside this folder says of itself; empty when there is none."""
+        try:
+            found = json.loads((self._output / RESULT).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
     def tidy(self) -> None:
         """Remove what only a resuming run needs."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
         for file in (self.reference, self.path / _REQUEST, self.path / _KEY, self.path / _LOCK):
             file.unlink(missing_ok=True)
+
+
+def settle(output: str | Path, overwrite: bool) -> None:
+    """Tidy up after a run that was killed between its result and its tidying.
+
+    Args:
+        output: Where its result is.
+        overwrite: Another run is meant to replace the result.
+
+    Raises:
+        RequestError: There was such a run and nothing is to be replaced: it is finished.
+    """
+    destination = Path(output).expanduser().absolute()
+    # The processes have not met yet; one is enough, and all find the result.
+    done = processes.is_main() and RunFolder(destination).settle()
+    if done and not overwrite:
+        raise RequestError(
+            f"{destination} is finished: its run was stopped only before its working files were "
+            "removed, which is done now",
+            remedy="use it; for another run choose a new destination, or --overwrite",
+        )
 
 
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -7,13 +7,11 @@ import hmac
 import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
 from transformers import TrainerCallback, set_seed
 
 from unbelief import processes
@@ -27,9 +25,9 @@ from unbelief.models.load import LoadedModel, load_model
 from unbelief.models.runner import AnswerModel
 from unbelief.models.save import SavedModel, save_model
 from unbelief.objectives import Objective
-from unbelief.outputs import atomic_write, check_destination
+from unbelief.outputs import check_destination
 from unbelief.provenance import Provenance, records_digest
-from unbelief.rundir import RunFolder
+from unbelief.rundir import RESULT, RunFolder, settle
 from unbelief.tokens import Encoder
 from unbelief.tokens.encode import Template
 from unbelief.train import checks
@@ -95,6 +93,8 @@ class Unlearner:
         method: Name for the record, when the objective came from one.
         hooks: Called along the run.
         callbacks: Further Transformers callbacks.
+        notes: Asked for further parts of `unbelief.json` when the trained model is about to be
+            written.
         progress: Show bars on stderr when that is a terminal.
     """
 
@@ -118,6 +118,7 @@ class Unlearner:
     method: str | None = None
     hooks: Sequence[StepHook] = ()
     callbacks: Sequence[TrainerCallback] = ()
+    notes: Callable[[AnswerModel], Mapping[str, Any]] | None = None
     progress: bool = True
 
     def run(
@@ -135,6 +136,7 @@ class Unlearner:
             GuardError: The loss was not finite; the last good checkpoint is named.
             Interrupted: Ctrl-C; the same call resumes.
         """
+        settle(output, overwrite)
         destination = check_destination(output, overwrite)
         given = {n: getattr(self, n) for n in ("model", "forget", "retain", "beliefs")}
         checks.check_paths(destination, given)
@@ -234,7 +236,7 @@ class Unlearner:
                 f"stopped after step {trained.step} of {session.plan.total_steps}",
                 remedy="the same command resumes",
             )
-        _check_finite(trained.model.model)
+        checks.check_finite(trained.model.model)
         return UnlearnResult(
             output=None,
             model=trained.model,
@@ -299,6 +301,7 @@ class Unlearner:
         details = {
             "schema_version": 1,
             "kind": "unlearned-model",
+            "run": folder.run,
             "claim": "approximate unlearning, not yet tested"
             if self.lora is None or self.merge
             else "suppression only: the base model's weights are unchanged",
@@ -308,13 +311,12 @@ class Unlearner:
             "seconds": round(result.seconds, 1),
             "beliefs": None if result.beliefs is None else asdict(result.beliefs.stats()),
             "log": result.log,
+            **(self.notes(result.model) if self.notes is not None else {}),
         }
 
         def write() -> SavedModel:
             saved = self._write(prepared, result.model.model, destination, details, overwrite)
-            lines = "".join(json.dumps(entry) + "\n" for entry in result.log)
-            atomic_write(folder.log, lines)
-            folder.log.chmod(0o600)
+            folder.write_log(result.log)
             folder.tidy()
             return saved
 
@@ -335,16 +337,7 @@ class Unlearner:
             model,
             prepared.loaded.tokenizer,
             destination,
-            extra_files={"unbelief.json": text, "README.md": model_card(details)},
+            extra_files={RESULT: text, "README.md": model_card(details)},
             merge_adapter=self.merge,
             overwrite=overwrite,
-        )
-
-
-def _check_finite(model: nn.Module) -> None:
-    bad = [n for n, p in model.named_parameters() if not torch.isfinite(p).all()]
-    found = [name for part in processes.gather(bad) for name in part]
-    if found:
-        raise GuardError(
-            f"{found[0]} is not finite after training", remedy="lower learning_rate and start anew"
         )

@@ -55,12 +55,18 @@ def write_data(folder: Path) -> tuple[Path, Path]:
 
 
 class Command:
-    """`unbelief ARGUMENTS` as a process of its own."""
+    """`unbelief ARGUMENTS` as a process of its own.
 
-    def __init__(self, arguments: Sequence[object], folder: Path):
+    Args:
+        arguments: Of the command line.
+        folder: Where its output goes.
+        dies_at: Name of a function at whose call the process is killed.
+    """
+
+    def __init__(self, arguments: Sequence[object], folder: Path, dies_at: str = ""):
         self._files = [folder / "stdout", folder / "stderr"]
         strings = [str(a) for a in arguments]
-        target = (strings, *map(str, self._files))
+        target = (strings, *map(str, self._files), dies_at)
         self._process = server().Process(target=_main, args=target, daemon=True)
         self._process.start()
 
@@ -82,7 +88,7 @@ class Command:
         return Called(self._process.exitcode, *(f.read_text() for f in self._files))
 
 
-def _main(arguments: list[str], out: str, err: str) -> None:
+def _main(arguments: list[str], out: str, err: str, dies_at: str) -> None:
     from unbelief.cli.main import main
 
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -96,7 +102,15 @@ def _main(arguments: list[str], out: str, err: str) -> None:
     torch.set_num_threads(1)
     sys.argv = ["unbelief", *arguments]
     try:
-        main()
+        with _killed_at(dies_at) if dies_at else contextlib.nullcontext():
+            main()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+
+
+def _killed_at(name: str) -> Any:
+    def die(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return mock.patch(name, die)

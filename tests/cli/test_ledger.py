@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.calibrate.made import save_pair
 from tests.cli.common import call, write_data
 from tests.helpers import save_tiny
 from tests.ledger.made import made
+from unbelief.hashing import weights_sha256
 from unbelief.ledger import Ledger
+from unbelief.ledger.runs import RECORDS
+from unbelief.rundir import RESULT
 
 
 @pytest.fixture
@@ -138,6 +142,48 @@ def test_unlearn_records_its_run(tmp_path: Path) -> None:
     )
     assert again.code == 0, again.err
     assert Ledger(ledger.path).entries()[-1].config_digest == end.config_digest
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An original, an unlearned model and their records."""
+    return save_pair(tmp_path_factory.mktemp("pair"))
+
+
+@pytest.mark.parametrize("method", ["calibrate", "patch"])
+def test_mixed_and_patched_models_are_recorded(pair: Path, tmp_path: Path, method: str) -> None:
+    ledger = made(tmp_path, 2)
+    serving = ("--ledger", ledger.path, "--request-id", "DR-1")
+    options = {"calibrate": ("--grid", "0.25"), "patch": ("--attacks", "none", "--top-k", 1)}
+    models = [f"--model={pair / 'unlearned'}", f"--original={pair / 'original'}"]
+    records = [f"--{name}={pair / name}.jsonl" for name in ("forget", "retain")]
+    done = call(
+        *(method, *models, *records, *options[method], "--device", "cpu", "--quiet", "--json"),
+        *("--output", tmp_path / "out", *serving),
+    )
+    assert done.code == 0, done.err
+    start, end = ledger.entries()[2:]
+    assert (start.event, start.method) == ("run_started", method)
+    assert (end.event, end.decision, end.method) == ("run_finished", "done", method)
+    named = [(m.id, m.weights_sha256) for m in (end.base_model, end.mixed_with) if m is not None]
+    assert named == [(n, weights_sha256(pair / n)) for n in ("original", "unlearned")]
+    assert end.output_model is not None and end.output_model.adapter is False
+    assert end.output_model.weights_sha256 == weights_sha256(tmp_path / "out")
+    assert end.forget_set is not None and end.forget_set.n == 4
+    # The same afterwards, from the folder alone; the weights are those that lie there.
+    adding = ("ledger", "add", "run_finished", *serving, "--run", tmp_path / "out")
+    assert call(*adding, "--corrects", 3).code == 0
+    again = Ledger(ledger.path).entries()[-1]
+    for name in ("method", "base_model", "mixed_with", "output_model", "config_digest"):
+        assert getattr(again, name) == getattr(end, name), name
+    assert str(tmp_path) not in ledger.path.read_text()
+
+
+def test_files_that_the_ledger_reads_are_those_that_are_written() -> None:
+    from unbelief.calibrate.run import DOCUMENT as MIXED
+    from unbelief.patch.run import DOCUMENT as PATCHED
+
+    assert [*RECORDS] == [RESULT, MIXED, PATCHED]
 
 
 def test_refused_run_is_recorded_as_failed(tmp_path: Path) -> None:

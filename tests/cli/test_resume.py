@@ -244,6 +244,45 @@ def test_a_finished_run_leaves_nothing_that_stops_the_next(
     assert bank.read_bytes() == before
 
 
+@pytest.mark.parametrize("moment", ["write_log", "tidy"])
+def test_a_run_killed_before_its_tidying_is_finished_and_tidied(
+    moment: str, arguments: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    run = tmp_path / "out.run"
+    point = f"unbelief.rundir.RunFolder.{moment}"
+    killed = Command(arguments(output), tmp_path, dies_at=point).wait()
+    assert killed.code == -signal.SIGKILL
+    assert final(output) and (run / "checkpoints").is_dir() and (run / "request.json").exists()
+    before = final(output)
+
+    again = call(*arguments(output))
+    assert again.code == 2 and f"{output} is finished" in again.err
+    assert sorted(p.name for p in run.iterdir()) == ["log.jsonl"]
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert lines == json.loads((output / "unbelief.json").read_text())["log"] != []
+    assert (run / "log.jsonl").stat().st_mode & 0o777 == 0o600
+    assert final(output) == before
+    # From now on it is an output like any other.
+    assert "exists already" in call(*arguments(output)).err
+
+
+def test_work_towards_a_new_output_is_not_tidied_for_the_old_one(
+    arguments: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    assert call(*arguments(output)).code == 0
+    other = [*arguments(output), "--learning-rate", "2e-3", "--overwrite"]
+    command = Command(other, tmp_path)
+    assert command.kill_when(moments(output)["training"])
+    command.wait()
+    refused = call(*arguments(output))
+    assert refused.code == 2 and "exists already" in refused.err
+    assert (tmp_path / "out.run" / "checkpoints" / "checkpoint-2" / "COMPLETE").exists()
+    done = call(*other)
+    assert done.code == 0 and json.loads(done.out)["resumed_from"] is not None
+
+
 def test_a_guard_stops_the_run_and_names_the_last_good_checkpoint(
     arguments: Callable[..., list[Any]], tiny_folder: Path, tmp_path: Path
 ) -> None:

@@ -25,14 +25,15 @@ def unlearn(
     """`unbelief unlearn`."""
     from unbelief.config import resolve
     from unbelief.outputs import check_destination
+    from unbelief.rundir import RunFolder, settle
 
     config = resolve(flags, settings, config_file)
+    settle(output, overwrite)
     check_destination(output, overwrite)
     from unbelief import processes
     from unbelief.cli.diagnosis import tracked, tracking
     from unbelief.ledger import recording
     from unbelief.models.adapters import LoraOptions
-    from unbelief.rundir import RunFolder
     from unbelief.unlearner import Unlearner
 
     silence()

@@ -51,7 +51,9 @@ def add(
     retain: Annotated[str | None, typer.Option(help="Likewise, to keep.")] = None,
     key_file: Key = None,
     result: Annotated[Path | None, typer.Option(help="Results file to digest.")] = None,
-    run: Annotated[Path | None, typer.Option(help="Model folder with unbelief.json.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Folder made by unlearn, calibrate or patch.")
+    ] = None,
     corrects: Annotated[int | None, typer.Option(help="Entry that is void from now on.")] = None,
     as_json: Json = False,
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,6 +38,8 @@ Dtype = Annotated[str | None, two("dtype", "float32, bfloat16, ...")]
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run code that comes with a model.")
 ]
+LedgerFile = Annotated[Path | None, two("ledger", "Record the run in this ledger.")]
+RequestId = Annotated[str | None, two("request_id", "Request the run serves.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output.")]
 
 
@@ -71,6 +75,8 @@ def calibrate(
     device: Device = None,
     dtype: Dtype = None,
     trust_remote_code: TrustRemoteCode = False,
+    ledger: LedgerFile = None,
+    request_id: RequestId = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -111,7 +117,9 @@ def calibrate(
 
     silence()
     assert output is not None
-    made = run(request, output, overwrite=overwrite, progress=not quiet)
+    with _recording(request, "calibrate", ledger, request_id) as finished:
+        made = run(request, output, overwrite=overwrite, progress=not quiet)
+        finished(made)
     _tell(
         made.document, calibration_text(made.document), made.saved.weights_sha256, output, as_json
     )
@@ -160,6 +168,8 @@ def patch(
     device: Device = None,
     dtype: Dtype = None,
     trust_remote_code: TrustRemoteCode = False,
+    ledger: LedgerFile = None,
+    request_id: RequestId = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -205,8 +215,28 @@ def patch(
 
     silence()
     assert output is not None
-    made = run(request, output, overwrite=overwrite, progress=not quiet)
+    with _recording(request, "patch", ledger, request_id) as finished:
+        made = run(request, output, overwrite=overwrite, progress=not quiet)
+        finished(made)
     _tell(made.document, patch_text(made.document), made.saved.weights_sha256, output, as_json)
+
+
+@contextmanager
+def _recording(
+    request: Any, method: str, ledger: Path | None, request_id: str | None
+) -> Iterator[Callable[[Any], None]]:
+    """Record the run in the ledger, when it serves a request; yields what takes its result."""
+    from unbelief.ledger import recording
+
+    with recording(
+        ledger, request_id, request.forget, columns=request.columns, method=method
+    ) as finished:
+        yield lambda made: finished(
+            {
+                **made.document["provenance"],
+                "output_weights_sha256": made.saved.weights_sha256,
+            }
+        )
 
 
 def _tell(

@@ -123,6 +123,7 @@ class Details(Part):
         legal_basis: For example `GDPR Art. 17(1)(b)`.
         deadline: Day by which the request must be dealt with.
         base_model: The model that came in.
+        mixed_with: The unlearned model whose weights were mixed or put into it.
         forget_set: The records to forget.
         retain_set: The records to keep.
         method: As in `unbelief methods`.
@@ -141,6 +142,7 @@ class Details(Part):
     legal_basis: Line | None = None
     deadline: Date | None = None
     base_model: ModelName | None = None
+    mixed_with: ModelName | None = None
     forget_set: RecordSet | None = None
     retain_set: RecordSet | None = None
     method: Line | None = None

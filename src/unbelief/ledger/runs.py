@@ -1,4 +1,4 @@
-"""A run of `unlearn` or `audit` in the words of the ledger."""
+"""A run of `unlearn`, `calibrate` or `patch` in the words of the ledger."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from typing import Any
 from unbelief import processes
 from unbelief.data import read_records
 from unbelief.errors import Interrupted, RequestError
+from unbelief.hashing import weights_sha256
 from unbelief.ledger.book import Ledger
 from unbelief.ledger.digests import digest_of, read_key, record_set
 from unbelief.ledger.entries import Decision, Details
 
 ACTOR_VARIABLE = "UNBELIEF_ACTOR"
+RECORDS = {"unbelief.json": None, "calibration.json": "calibrate", "patch.json": "patch"}
+"""Files in which runs say what they did, and the method of those that name none."""
 
 
 @contextmanager
@@ -57,7 +60,7 @@ def recording(
     actor = os.environ.get(ACTOR_VARIABLE) or None
     with recorded_run(Ledger(ledger), request_id, known, actor=actor) as finish:
         yield lambda provenance: finish(
-            run_details(provenance).model_copy(update={"forget_set": records})
+            run_details(provenance, method).model_copy(update={"forget_set": records})
         )
 
 
@@ -93,23 +96,22 @@ def recorded_run(
         ledger.append("run_finished", request_id, last, actor=actor)
 
 
-def run_details(provenance: Mapping[str, Any]) -> Details:
-    """What the provenance of a result (`unbelief.json`) says, without paths.
+def run_details(provenance: Mapping[str, Any], method: str | None = None) -> Details:
+    """What the provenance of a result says, without paths.
 
     Args:
         provenance: As from `Provenance.to_dict`.
+        method: For results that name none.
     """
     given = provenance
     config, where = given.get("config") or {}, given.get("environment") or {}
+    mixed = (config.get("inputs") or {}).get("unlearned")
     output = given.get("output_weights_sha256")
     sets = {f"{name}_set": _set(given[name]) for name in ("forget", "retain") if given.get(name)}
     values: dict[str, Any] = {
-        "base_model": {
-            "id": model_name(str(given["source"])),
-            "revision": given.get("revision"),
-            "weights_sha256": given.get("input_weights_sha256"),
-        },
-        "method": config.get("method"),
+        "base_model": _model(given, "input_weights_sha256"),
+        "mixed_with": None if mixed is None else _model(mixed, "weights_sha256"),
+        "method": config.get("method") or method,
         "config_digest": digest_of(config),
         "env_digest": digest_of(where),
         **sets,
@@ -131,26 +133,41 @@ def run_details(provenance: Mapping[str, Any]) -> Details:
 
 
 def details_of(folder: Path) -> Details:
-    """What the `unbelief.json` of a model folder says.
+    """What the record of a model folder says, with the digest of the weights that are there.
+
+    Args:
+        folder: Made by `unlearn`, `calibrate` or `patch`.
 
     Raises:
-        RequestError: There is none, or it is something else.
+        RequestError: There is no such record, it is something else, or there are no weights.
     """
-    file = folder / "unbelief.json"
-    try:
-        return run_details(json.loads(file.read_text(encoding="utf-8"))["provenance"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise RequestError(
-            "there is no unbelief.json here that a run wrote",
-            where=str(folder),
-            remedy="give the output folder of `unbelief unlearn`",
-        ) from None
+    for name, method in RECORDS.items():
+        try:
+            provenance = json.loads((folder / name).read_text(encoding="utf-8"))["provenance"]
+            run_details(provenance, method)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        digest = provenance.get("output_weights_sha256") or weights_sha256(folder)
+        return run_details({**provenance, "output_weights_sha256": digest}, method)
+    raise RequestError(
+        f"there is no {', '.join(RECORDS)} here that a run wrote",
+        where=str(folder),
+        remedy="give the output folder of `unbelief unlearn`, `calibrate` or `patch`",
+    )
 
 
 def model_name(source: str) -> str:
     """A hub id as it is, a folder by its last name: paths tell about machines and people."""
     path = Path(source).expanduser()
     return path.resolve().name if path.exists() or path.is_absolute() else source
+
+
+def _model(given: Mapping[str, Any], digest: str) -> dict[str, Any]:
+    return {
+        "id": model_name(str(given["source"])),
+        "revision": given.get("revision"),
+        "weights_sha256": given.get(digest),
+    }
 
 
 def _set(digest: Mapping[str, Any]) -> dict[str, Any]:
