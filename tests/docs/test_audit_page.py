@@ -10,7 +10,7 @@ from typing import get_args
 from tests.audit.made import save_data, save_model
 from unbelief.audit.attacks import STANDARD, parse_attacks
 from unbelief.audit.gates import check_rules, parse_rule
-from unbelief.audit.lines import UNDER_ATTACK, audit_measures
+from unbelief.audit.lines import JUDGED, UNDER_ATTACK, audit_measures
 from unbelief.report.audit_document import Flag
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "audit.md").read_text(encoding="utf-8")
@@ -36,13 +36,16 @@ def test_the_command_runs(tmp_path, monkeypatch, capsys) -> None:
 
 
 def test_the_gates_of_the_page_can_be_decided() -> None:
-    block = re.search(r"```text\n(.*?)```", PAGE, re.DOTALL)
-    assert block is not None
-    lines = [line for line in block[1].splitlines() if not line.startswith("#")]
-    rules = [parse_rule(line) for line in lines]
+    blocks = re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)
+    with_judge, plain = ([parse_rule(line) for line in lines(block)] for block in blocks)
     names = [m.line.name for m in audit_measures(8, 1.0)]
-    check_rules(rules, names, {"relearn": UNDER_ATTACK})
-    assert len(rules) == 4
+    check_rules(plain, names, {"relearn": UNDER_ATTACK})
+    check_rules(with_judge, [*JUDGED], {"relearn": [*JUDGED]})
+    assert (len(with_judge), len(plain)) == (2, 4)
+
+
+def lines(block: str) -> list[str]:
+    return [line for line in block.splitlines() if not line.startswith("#")]
 
 
 def test_every_flag_is_explained_and_standard_attacks_exist() -> None:
