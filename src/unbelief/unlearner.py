@@ -19,7 +19,7 @@ from unbelief.beliefs.bank import BeliefBank
 from unbelief.beliefs.fill import encode_all
 from unbelief.card import model_card
 from unbelief.data import read_records
-from unbelief.errors import GuardError, Interrupted
+from unbelief.errors import Interrupted
 from unbelief.models.adapters import LoraOptions
 from unbelief.models.load import LoadedModel, load_model
 from unbelief.models.runner import AnswerModel

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from unbelief import processes
 from unbelief.beliefs.asking import check_prompts
 from unbelief.beliefs.bank import BeliefBank
 from unbelief.beliefs.transplant import is_transplant
-from unbelief.errors import DataError, RequestError
+from unbelief.errors import DataError, GuardError, RequestError
 from unbelief.models.adapters import LoraOptions
 from unbelief.models.runner import AnswerModel
 from unbelief.objectives import BSS, Objective
@@ -215,3 +218,17 @@ def check_model(
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def check_finite(model: nn.Module) -> None:
+    """Refuse a trained model with a weight that is no number.
+
+    Raises:
+        GuardError: There is one.
+    """
+    bad = [n for n, p in model.named_parameters() if not torch.isfinite(p).all()]
+    found = [name for part in processes.gather(bad) for name in part]
+    if found:
+        raise GuardError(
+            f"{found[0]} is not finite after training", remedy="lower learning_rate and start anew"
+        )
