@@ -4,58 +4,63 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers.utils.import_utils import is_serve_available
 
 from tests.judge.made import ITEMS
 from tests.judge.speaker import save_speaker
+from tests.train.ranks import free_port, server
 from unbelief.judge import Endpoint, judge_items
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not is_serve_available(),
-        reason="needs what `transformers serve` needs: pip install 'transformers[serving]'",
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    not is_serve_available(),
+    reason="needs what `transformers serve` needs: pip install 'transformers[serving]'",
+)
 
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[str, str]]:
     """Base URL and model name."""
-    folder = save_speaker(tmp_path / "model")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(folder)]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
-    with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen(
-            command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}
-        )
-        try:
-            _wait(server, port, tmp_path / "log")
-            yield f"http://127.0.0.1:{port}/v1", str(folder)
-        finally:
-            server.terminate()
-            server.wait(30)
+    folder, log, port = save_speaker(tmp_path / "model"), tmp_path / "log", free_port()
+    arguments = ["serve", str(folder), "--host", "127.0.0.1", "--port", str(port)]
+    process = server().Process(target=_serve, args=([*arguments, "--device", "cpu"], str(log)))
+    process.start()
+    try:
+        _wait(process, port, log)
+        yield f"http://127.0.0.1:{port}/v1", str(folder)
+    finally:
+        process.terminate()
+        process.join(30)
 
 
-def _wait(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _serve(arguments: list[str], log: str) -> None:
+    """`transformers ARGUMENTS` in a process of its own, where most of it is imported already."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT)
+    for number in (1, 2):
+        os.dup2(handle, number)
+    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+    # The command's own `main` asks the network for a newer version first.
+    from transformers.cli.transformers import app
+
+    app(arguments)
+
+
+def _wait(process: Any, port: int, log: Path) -> None:
     limit = time.monotonic() + 120
     while time.monotonic() < limit:
-        assert server.poll() is None, log.read_text()
+        assert process.is_alive(), log.read_text()
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
             return
         except OSError:
-            time.sleep(0.2)
+            time.sleep(0.05)
     pytest.fail(f"the server did not start: {log.read_text()}")
 
 
