@@ -4,8 +4,8 @@
 
 Every contender runs in a process of its own (peak memory is the process's own), on the same batch
 of 8 forget and 8 retain rows of TOFU-like lengths, at vocabulary 128,256, hidden 512, 8 layers.
-A round is one step of each, so that a machine that slows down slows all of them, and ratios of time
-are taken within rounds.
+Those whose times are compared take turns, so that a machine that slows down slows all of them, and
+ratios of time are taken within rounds.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ CONTENDERS = (
     "bs-s-1",
     "bs-s-16",
 )
+TIMED = ("floor", "bs-t", "hf-finetune", "bs-t-full-logits")
 RATIOS = (
     ("bs-t", "hf-finetune", "time"),
     ("bs-t-full-logits", "bs-t", "time"),
@@ -302,21 +303,31 @@ def worker(name: str, args: argparse.Namespace) -> None:
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Rounds of one step of every contender, so that neighbours in time are compared.
+    """Contenders whose times are compared take turns; the others go one after the other."""
+    timed = [name for name in args.contenders if name in TIMED]
+    alone = [[name] for name in args.contenders if name not in TIMED]
+    found: dict[str, Any] = {}
+    for together in [timed, *alone] if timed else alone:
+        found |= take_turns(together, args)
+    return {name: found[name] for name in args.contenders}
 
-    All processes are alive at once and wait for their turn; memory is each one's own.
+
+def take_turns(names: list[str], args: argparse.Namespace) -> dict[str, Any]:
+    """Rounds of one step of each, so that neighbours in time are compared.
+
+    The processes are alive at once and wait for their turn; memory is each one's own.
     """
-    names = ("vocabulary", "hidden", "intermediate", "layers", "dtype", "device", "threads")
-    flags = [f"--{k}={getattr(args, k)}" for k in names]
-    processes = {name: _start(name, flags) for name in args.contenders}
-    found: dict[str, dict[str, list[float]]] = {n: {"seconds": [], "above": []} for n in processes}
+    settings = ("vocabulary", "hidden", "intermediate", "layers", "dtype", "device", "threads")
+    flags = [f"--{k}={getattr(args, k)}" for k in settings]
+    processes = {name: _start(name, flags) for name in names}
+    found: dict[str, dict[str, list[float]]] = {n: {"seconds": [], "above": []} for n in names}
     for turn in range(args.rounds + 1):
         for name, process in processes.items():
             result = _step(process)
             if turn:  # the first step warms up
                 for key, value in result.items():
                     found[name][key].append(value)
-        print(f"round {turn} of {args.rounds}", file=sys.stderr, flush=True)
+        print(f"{', '.join(names)}: round {turn} of {args.rounds}", file=sys.stderr, flush=True)
     for process in processes.values():
         process.communicate("stop\n")
     return {

@@ -132,19 +132,21 @@ def test_the_sampler_wants_hidden_positions_for_every_prompt() -> None:
         )
 
 
-def test_batches_have_one_limit_and_similar_lengths() -> None:
-    def ask(length: int, limit: int) -> Ask:
-        return Ask("", (7,) * length, (), limit, [])
+def test_batches_have_one_limit_and_answers_of_similar_lengths() -> None:
+    def ask(length: int, limit: int, expected: int) -> Ask:
+        return Ask("", (7,) * length, (), limit, [], expected)
 
-    asks = [ask(3, 9), ask(8, 9), ask(20, 5), ask(5, 9), ask(4, 9)]
+    # The third is the only one with its limit; of the others, expected lengths 40 and 30 go first,
+    # and of the two equal ones the longer prompt.
+    asks = [ask(3, 9, 10), ask(8, 9, 40), ask(20, 5, 99), ask(5, 9, 10), ask(4, 9, 30)]
     shapes = [[(len(a.prompt_ids), a.limit) for a in b] for b in text_batches(asks, 2)]
-    assert shapes == [[(8, 9), (5, 9)], [(4, 9), (3, 9)], [(20, 5)]]
+    assert shapes == [[(8, 9), (4, 9)], [(5, 9), (3, 9)], [(20, 5)]]
 
 
 @pytest.mark.parametrize(("samples", "beams"), [(1, 1), (16, 1), (2, 20)])
 def test_prompts_at_once_leave_room_for_samples_and_beams(samples: int, beams: int) -> None:
     work = prepare(Plan({"s": records(2)}, {"s": (GREEDY,)}), encoder(), None)
     need = TextNeed(Decoding(max_new_tokens=4, num_beams=beams), samples=samples)
-    # A tiny model on a CPU decodes 256 answers of at most 24 prompts at once.
-    expected = min(24, 256 // max(samples, beams))
+    # A tiny model on a CPU decodes 256 answers of at most 48 prompts at once.
+    expected = min(48, 256 // max(samples, beams))
     assert prompts_at_once(answer_model(), need, work.asks[0]) == expected

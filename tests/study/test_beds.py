@@ -12,7 +12,8 @@ from unbelief.lab.pretrain import PretrainConfig
 from unbelief.lab.world import WorldConfig
 from unbelief.study.beds import BedRequest, open_testbed
 from unbelief.study.lab_bed import LabTestbed, _place
-from unbelief.study.records_bed import RecordsTestbed, deal, own_parts
+from unbelief.study.records_bed import RecordsTestbed
+from unbelief.study.records_parts import Part, deal, own_parts
 from unbelief.study.testbed import Case, Setting
 from unbelief.types import Record
 
@@ -83,8 +84,6 @@ def test_groups_are_dealt_out_whole_and_the_same_way_every_time():
 
 
 def test_a_model_of_ones_own_is_measured_without_a_judge(tmp_path):
-    from unbelief.study.records_bed import Part
-
     model = str(save_tiny(tmp_path / "model", "llama"))
     part = Part(tuple(records(8, "f")), tuple(records(8, "r")), None)
     bed = RecordsTestbed(name="own", model=model, parts={"own": part}, steps=2, pairs_per_step=2,

@@ -33,6 +33,13 @@ Retrained = Annotated[
     ),
 ]
 Limit = Annotated[int, typer.Option("--limit", help="tofu, own: items measured per set.")]
+UtilityOn = Annotated[
+    str,
+    typer.Option(
+        "--utility-on",
+        help="tofu: sets of the column Util; name only what the model knew before.",
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu or a torch device.")]
 Methods = Annotated[str, typer.Option("--methods", help="Names with commas, or `all`.")]
 Output = Annotated[Path, two("output", "Folder of the study.")]
@@ -136,6 +143,7 @@ def run(
     retain: Retain = None,
     retrained: Retrained = None,
     limit: Limit = 64,
+    utility_on: UtilityOn = "retain,real_authors,world_facts",
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -149,8 +157,9 @@ def run(
 
     silence()
     bed = _testbed(
-        testbed, cache, steps, model, data, forget, retain, retrained, limit, device, chosen
-    )
+        testbed, cache, steps, model, data, forget, retain, retrained, limit, device, chosen,
+        tuple(name.strip() for name in utility_on.split(",") if name.strip()),
+    )  # fmt: skip
     numbers = range(first_seed, first_seed + seeds)
     with _shown(quiet) as tell:
         found = studying.run(bed, chosen, methods, numbers, ratios, variant or (), output, tell)
@@ -228,6 +237,7 @@ def _testbed(
     limit: int,
     device: str,
     chosen: Path | None = None,
+    utility_on: tuple[str, ...] = (),
 ) -> Testbed:
     from unbelief.study.beds import BedRequest, open_testbed
 
@@ -244,6 +254,7 @@ def _testbed(
             limit=limit,
             device=device,
             like=chosen,
+            utility_on=utility_on,
         )
     )
 

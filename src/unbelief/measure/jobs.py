@@ -83,6 +83,7 @@ class Ask:
         hidden: Positions that nothing attends to.
         limit: Longest answer in tokens: the decoding's, or what the model's context leaves.
         places: Where the texts go (ordinal 0; sample j adds j).
+        expected: Characters of the record's own answer: the best guess at how long the model's is.
     """
 
     key: str
@@ -90,6 +91,7 @@ class Ask:
     hidden: tuple[int, ...]
     limit: int
     places: list[Place] = field(default_factory=list)
+    expected: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +267,8 @@ class _Drawer:
         random = need.decoding.temperature != 0 and need.decoding.num_beams == 1
         key = (ids, hidden, record.id if random else None)
         asks = self.asks.setdefault(place.need, {})
-        asks.setdefault(key, Ask(record.id, ids, hidden, limit)).places.append(place)
+        fresh = Ask(record.id, ids, hidden, limit, expected=len(record.answer))
+        asks.setdefault(key, fresh).places.append(place)
 
     def _differentiate(self, record: Record, need: GradientNeed, place: Place) -> None:
         encoded = self.encoding.answer(record, record.answer)

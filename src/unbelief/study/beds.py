@@ -28,6 +28,7 @@ class BedRequest:
         retain: own: records to keep.
         retrained: Models that never saw the forget records, `RATIO=MODEL` or `MODEL`.
         limit: tofu, own: items asked about.
+        utility_on: tofu: sets that make the utility of the field's columns; empty for all three.
         device: Where to compute.
         like: A `chosen.json` whose number of steps is to be used unless another is given.
     """
@@ -41,6 +42,7 @@ class BedRequest:
     retain: str | None = None
     retrained: tuple[str, ...] = ()
     limit: int = 64
+    utility_on: tuple[str, ...] = ()
     device: str = "auto"
     like: Path | None = None
 
@@ -83,12 +85,15 @@ def _of_records(request: BedRequest, own: dict[str, Any]) -> Testbed:
             where="--testbed",
             remedy="name what it is to run on",
         )
-    from unbelief.study.records_bed import RecordsTestbed, own_parts, tofu_parts
+    from unbelief.study.columns import TofuColumns
+    from unbelief.study.records_bed import RecordsTestbed
+    from unbelief.study.records_parts import own_parts, tofu_parts
 
     assert request.model is not None
-    references = _references(request.retrained)
+    references, columns = _references(request.retrained), None
     if request.name == "tofu":
         assert request.data is not None
+        columns = TofuColumns(data=request.data, utility_on=_utility_on(request.utility_on))
         parts = tofu_parts(request.data, references)
     else:
         assert request.forget is not None and request.retain is not None
@@ -106,8 +111,21 @@ def _of_records(request: BedRequest, own: dict[str, Any]) -> Testbed:
         parts=parts,
         limit=request.limit,
         device=request.device,
+        columns=columns,
         **own,
     )
+
+
+def _utility_on(given: Sequence[str]) -> tuple[str, ...]:
+    from unbelief.study.columns import UTILITY_ON
+
+    if unknown := [name for name in given if name not in UTILITY_ON]:
+        raise RequestError(
+            f"utility is not measured on {', '.join(unknown)}",
+            where="--utility-on",
+            remedy=f"name some of {', '.join(UTILITY_ON)}",
+        )
+    return tuple(dict.fromkeys(given)) or UTILITY_ON
 
 
 def _references(given: Sequence[str]) -> dict[str, str]:

@@ -22,7 +22,7 @@ import numpy as np
 
 from unbelief.errors import RequestError
 from unbelief.provenance import environment, utc_now
-from unbelief.study.testbed import HIGHER, PARTS, QUANTITIES
+from unbelief.study.testbed import COLUMNS, HIGHER, PARTS, QUANTITIES
 from unbelief.types import Estimate
 
 SCHEMA = "unbelief/study-table"
@@ -103,11 +103,11 @@ def table_document(
     labels = list(dict.fromkeys(r["label"] for r in runs))
     pairs = _pairs(comparisons, labels)
     for name in quantities:
-        if name not in (*QUANTITIES, *PARTS):
+        if name not in (*QUANTITIES, *PARTS, *COLUMNS):
             raise RequestError(
                 f"{name!r} cannot be compared",
                 where="--quantity",
-                remedy=f"one of {', '.join((*QUANTITIES, *PARTS))}",
+                remedy=f"one of {', '.join((*QUANTITIES, *PARTS, *COLUMNS))}",
             )
     ratios = list(dict.fromkeys(r["ratio"] for r in runs))
     rows = [row for ratio in ratios for row in _rows(_of(runs, ratio), ratio, labels)]
@@ -184,7 +184,8 @@ def _by_distance(row: Mapping[str, Any]) -> float:
 
 def _estimates(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     out = {}
-    for name in (*QUANTITIES, *PARTS):
+    further = COLUMNS if any(COLUMNS.keys() & p["values"].keys() for p in points) else ()
+    for name in (*QUANTITIES, *PARTS, *further):
         values = [p["values"][name] for p in points if name in p["values"]]
         why = Counter(
             p["unscored"].get(name, "not measured") for p in points if name not in p["values"]
@@ -210,7 +211,7 @@ def _comparison(
         "other": other,
         "ratio": ratio,
         "quantity": name,
-        "better": QUANTITIES.get(name, "lower"),
+        "better": {**QUANTITIES, **COLUMNS}.get(name, "lower"),
         "difference": asdict(mean_over_seeds(differences, lost)),
         "p": paired_p(differences),
     }

@@ -11,17 +11,13 @@ and test once and for all, and so are the records to keep.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unbelief.data import read_records
-from unbelief.data.benchmark import BenchmarkData
-from unbelief.data.tofu import ROWS_PER_AUTHOR, SPLITS, read_tofu
+from unbelief.diagnose.points import Point
 from unbelief.errors import RequestError
 from unbelief.measure import Plan, measure_examples
 from unbelief.models.load import load_model
@@ -29,6 +25,9 @@ from unbelief.models.runner import AnswerModel
 from unbelief.objectives.methods import build_objective
 from unbelief.scores.metrics.repetition import CollapseRate
 from unbelief.scores.metrics.rouge import RougeLRecall
+from unbelief.study.columns import TofuColumns, Yardstick, yardstick
+from unbelief.study.records_parts import Part, deal
+from unbelief.study.rules import measured_at
 from unbelief.study.spaces import Option
 from unbelief.study.testbed import Case, Measured, Report, Setting, Split, distance
 from unbelief.tokens import Encoder
@@ -43,21 +42,6 @@ OTHER_SEEDS = 1000
 """Validation runs are trained with other seeds than test runs."""
 
 
-@dataclass(frozen=True)
-class Part:
-    """One forget ratio.
-
-    Attributes:
-        forget: Records to forget.
-        retain: Records to keep.
-        retrained: Model that never saw the first, if there is one.
-    """
-
-    forget: tuple[Record, ...]
-    retain: tuple[Record, ...]
-    retrained: str | None = None
-
-
 @dataclass(frozen=True, kw_only=True)
 class RecordsTestbed:
     """A model folder or hub id, and records.
@@ -67,20 +51,23 @@ class RecordsTestbed:
         model: The model that knows everything.
         parts: By forget ratio.
         steps: Optimiser steps of a run.
-        pairs_per_step: Forget pairs per optimiser step.
+        pairs_per_step: Forget pairs per optimiser step; None takes a twelfth of the records to
+            forget, between 8 and 32, so that small sets are not gone through far more often.
         limit: Items asked about per split, of forget and of retain records each.
         learning_rates: Smallest and largest in a search.
         device: `auto`, `cpu` or a torch device.
+        columns: What else is measured on test cases of TOFU.
     """
 
     name: str
     model: str
     parts: Mapping[str, Part]
     steps: int = 60
-    pairs_per_step: int = 32
+    pairs_per_step: int | None = None
     limit: int = 64
     learning_rates: tuple[float, float] = (1e-5, 2e-3)
     device: str = "auto"
+    columns: TofuColumns | None = None
 
     @property
     def ratios(self) -> tuple[str, ...]:
@@ -104,7 +91,13 @@ class RecordsTestbed:
             "pairs_per_step": self.pairs_per_step,
             "limit": self.limit,
             "learning_rates": list(self.learning_rates),
+            **({} if self.columns is None else {"columns": self.columns.describe()}),
         }
+
+    def pairs(self, ratio: str) -> int:
+        """Forget pairs per optimiser step."""
+        own = len(self.parts[ratio].forget) // 12
+        return self.pairs_per_step or max(8, min(32, own))
 
     def refuses(self, method: str) -> str | None:
         """Every method can run on text."""
@@ -120,7 +113,10 @@ class RecordsTestbed:
         part = self.parts[case.ratio]
         models = {"original": self.model, "retrained": part.retrained}
         return {
-            role: self._measured(0, _measure_folder(self, source, case.split, case.ratio), case)
+            role: self._with_columns(
+                self._measured(0, _measure_folder(self, source, case.split, case.ratio), case),
+                _columns_of_folder(self, source, case.ratio) if case.split == "test" else ({}, {}),
+            )
             for role, source in models.items()
             if source is not None
         }
@@ -132,7 +128,8 @@ class RecordsTestbed:
         part = self.parts[case.ratio]
         options = {**self.fixed(setting.method), **setting.objective_options}
         objective = build_objective(setting.method, options)
-        per_device = min(8, self.pairs_per_step)
+        pairs = self.pairs(case.ratio)
+        per_device = min(8, pairs)
         hook = _Hook(self, case, at, report)
         with suppress(_Reached):
             Unlearner(
@@ -144,7 +141,7 @@ class RecordsTestbed:
                     learning_rate=setting.learning_rate,
                     max_steps=self.steps,
                     per_device_train_batch_size=per_device,
-                    gradient_accumulation_steps=-(-self.pairs_per_step // per_device),
+                    gradient_accumulation_steps=-(-pairs // per_device),
                     seed=case.seed + (OTHER_SEEDS if case.split == "validation" else 0),
                 ),
                 device=self.device,
@@ -180,20 +177,25 @@ class RecordsTestbed:
         unscored |= {n: "no answer could be scored" for n in names if n not in values}
         return Measured(step=step, values={**values, **gaps}, unscored=unscored)
 
+    def yardstick(self, ratio: str) -> Yardstick | None:
+        """What the further columns of test cases are measured with."""
+        if self.columns is None:
+            return None
+        forget = tuple(r.id for r in deal(self.parts[ratio].forget)["test"])
+        return yardstick(self.columns, ratio, self.model, self.device, forget)
+
+    def _with_columns(
+        self, point: Measured, found: tuple[Mapping[str, float], Mapping[str, str]]
+    ) -> Measured:
+        values, unscored = found
+        return replace(
+            point,
+            values={**point.values, **values},
+            unscored={**point.unscored, **unscored},
+        )
+
     def __hash__(self) -> int:
         return hash((self.name, self.model, self.steps, self.limit, self.ratios))
-
-
-def deal(records: Sequence[Record]) -> dict[Split, tuple[Record, ...]]:
-    """Deal groups out between validation and test: every other one, in an order of digests."""
-    groups = {r.group or r.id for r in records}
-    order = sorted(groups, key=lambda g: hashlib.sha256(g.encode()).hexdigest())
-    first = set(order[::2])
-    mixed = sorted(records, key=lambda r: hashlib.sha256(r.id.encode()).hexdigest())
-    return {
-        "test": tuple(r for r in mixed if (r.group or r.id) in first),
-        "validation": tuple(r for r in mixed if (r.group or r.id) not in first),
-    }
 
 
 def measure_model(
@@ -224,6 +226,10 @@ class _Reached(Exception):
     """The last step at which something was to be measured is done."""
 
 
+_FOLLOWED = 6
+"""How often a run of a test case is looked at for rivals of the target."""
+
+
 class _Hook:
     """Measures at the given steps and ends the run after the last of them."""
 
@@ -232,6 +238,9 @@ class _Hook:
     def __init__(self, bed: RecordsTestbed, case: Case, at: Sequence[int], report: Report):
         self._bed, self._case, self._at, self._report = bed, case, sorted(at), report
         self._items = bed.items(case.split, case.ratio)
+        self._yardstick = bed.yardstick(case.ratio) if case.split == "test" else None
+        self._followed = measured_at(self._at[-1], _FOLLOWED)
+        self._curve: list[Point] = []
         self.points: list[Measured] = []
 
     def prepare(self, prepared: Any, folder: Any, resuming: bool) -> None:
@@ -239,10 +248,16 @@ class _Hook:
         self._encoder = prepared.encoder
 
     def __call__(self, step: int, model: AnswerModel) -> None:
+        if self._yardstick is not None and step in self._followed:
+            self._curve.append(self._yardstick.point(step, model))
         if step in self._at:
             values = measure_model(model, self._encoder, self._items)
-            self.points.append(self._bed._measured(step, values, self._case))
-            self._report(self.points[-1])
+            point = self._bed._measured(step, values, self._case)
+            if self._yardstick is not None:
+                more = self._yardstick.measure(model, self._curve)
+                point = self._bed._with_columns(point, more)
+            self.points.append(point)
+            self._report(point)
         if step >= self._at[-1]:
             raise _Reached
 
@@ -258,41 +273,22 @@ def _measure_folder(
     )
 
 
+@lru_cache(maxsize=16)
+def _columns_of_folder(
+    bed: RecordsTestbed, source: str, ratio: str
+) -> tuple[Mapping[str, float], Mapping[str, str]]:
+    rule = bed.yardstick(ratio)
+    if rule is None:
+        return {}, {}
+    loaded = load_model(source, device=bed.device)
+    loaded.model.eval()
+    model = AnswerModel(loaded.model, pad_id=rule.encoder.pad_id)
+    return rule.measure(model, [rule.point(1, model)])
+
+
 @lru_cache(maxsize=4)
 def _middle_layer(source: str) -> int:
     from transformers import AutoConfig
 
     layers = AutoConfig.from_pretrained(source).get_text_config(decoder=True).num_hidden_layers
     return max(1, int(layers) // 2)
-
-
-def own_parts(forget: str, retain: str, retrained: str | None) -> dict[str, Part]:
-    """The one part of a user's own records."""
-    return {
-        "own": Part(tuple(read_records(forget)), tuple(read_records(retain)), retrained),
-    }
-
-
-def tofu_parts(data: str, retrained: Mapping[str, str]) -> dict[str, Part]:
-    """TOFU's forget splits that are there, the largest first.
-
-    Raises:
-        RequestError: There is none.
-    """
-    source, parts = BenchmarkData(data), {}
-    for split in sorted(SPLITS, reverse=True):
-        kept, why = source.read_if_there(SPLITS[split])
-        _, missing = source.read_if_there(split)
-        if why is None and missing is None:
-            grouped = tuple(
-                replace(r, group=f"author {i // ROWS_PER_AUTHOR}") for i, r in enumerate(kept)
-            )
-            forget = tuple(read_tofu(data, split).sets["forget"])
-            parts[split] = Part(forget, grouped, retrained.get(split))
-    if not parts:
-        raise RequestError(
-            f"there are no forget splits with their retain splits in {Path(data).name}",
-            where="--data",
-            remedy="name a folder with forget10.jsonl and retain90.jsonl, or locuslab/TOFU",
-        )
-    return parts

@@ -20,7 +20,14 @@ COLUMNS = {
     "naturalness_gap": "Naturalness gap",
     "utility_gap": "Utility gap",
 }
-WITH_INTERVAL = frozenset(QUANTITIES)
+FURTHER = {
+    "mem": "Mem",
+    "util": "Util",
+    "agg": "Agg",
+    "leak_rate": "Leak rate",
+    "squeeze_index": "Squeeze index",
+}
+WITH_INTERVAL = frozenset({*QUANTITIES, *FURTHER})
 CSV_HEAD = ("section", "ratio", "label", "other", "quantity", "value", "low", "high", "n",
             "n_unscored", "unscored because", "p", "p_holm", "verdict")  # fmt: skip
 
@@ -29,6 +36,7 @@ def tables(document: Plain, chosen: Plain | None = None) -> list[Table]:
     """A table of methods per forget ratio, the comparisons, and what the search spent."""
     ratios = list(dict.fromkeys(r["ratio"] for r in document["rows"]))
     out = [_methods(document, ratio) for ratio in ratios]
+    out += [t for ratio in ratios if (t := _further(document, ratio)) is not None]
     if document["comparisons"]:
         out.append(_comparisons(document))
     if chosen is not None:
@@ -90,6 +98,19 @@ def _methods(document: Plain, ratio: str) -> Table:
         f"to the retrained model is the sum of the last {len(PARTS)} parts",
         head=("Method", *COLUMNS.values(), "n"),
         rows=tuple(rows),
+    )
+
+
+def _further(document: Plain, ratio: str) -> Table | None:
+    """The field's own columns, where the testbed measures them."""
+    rows = [r for r in document["rows"] if r["ratio"] == ratio and "mem" in r["estimates"]]
+    if not rows:
+        return None
+    return Table(
+        title=f"Forget ratio {ratio}: the field's columns, mean over seeds (95 % interval); Util "
+        "with fluency under the original model; squeeze index in nats per token",
+        head=("Method", *FURTHER.values()),
+        rows=tuple((r["label"], *(cell(r["estimates"][n]) for n in FURTHER)) for r in rows),
     )
 
 

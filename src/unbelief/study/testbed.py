@@ -24,6 +24,14 @@ QUANTITIES: dict[str, str] = {
 """What a search may aim at, and which way is better."""
 PARTS = ("excess_leak", "naturalness_gap", "utility_gap")
 """What the distance to the retrained model is the sum of."""
+COLUMNS = {
+    "mem": HIGHER,
+    "util": HIGHER,
+    "agg": HIGHER,
+    "leak_rate": LOWER,
+    "squeeze_index": LOWER,
+}
+"""What some testbeds measure besides, on test cases only; see `unbelief.study.columns`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
