@@ -28,8 +28,7 @@ pytestmark = pytest.mark.skipif(
 def served(tmp_path: Path) -> Iterator[tuple[str, str]]:
     """Base URL and model name."""
     folder, log, port = save_speaker(tmp_path / "model"), tmp_path / "log", free_port()
-    arguments = ["serve", str(folder), "--host", "127.0.0.1", "--port", str(port)]
-    process = server().Process(target=_serve, args=([*arguments, "--device", "cpu"], str(log)))
+    process = server().Process(target=_serve, args=(str(folder), port, str(log)))
     process.start()
     try:
         _wait(process, port, log)
@@ -39,17 +38,16 @@ def served(tmp_path: Path) -> Iterator[tuple[str, str]]:
         process.join(30)
 
 
-def _serve(arguments: list[str], log: str) -> None:
-    """`transformers ARGUMENTS` in a process of its own, where most of it is imported already."""
+def _serve(folder: str, port: int, log: str) -> None:
+    """The command's function, in a process of its own where most of it is imported already."""
     os.environ["OMP_NUM_THREADS"] = "1"
     handle = os.open(log, os.O_WRONLY | os.O_CREAT)
     for number in (1, 2):
         os.dup2(handle, number)
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-    # The command's own `main` asks the network for a newer version first.
-    from transformers.cli.transformers import app
+    from transformers.cli.serve import Serve
 
-    app(arguments)
+    Serve(folder, host="127.0.0.1", port=port, device="cpu")
 
 
 def _wait(process: Any, port: int, log: Path) -> None:
