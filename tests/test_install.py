@@ -60,7 +60,7 @@ def test_cpu_build_of_the_configured_index_is_taken_as_it_is(tmp_path: Path) -> 
 def test_cuda_packages_are_avoided_without_a_gpu(tmp_path: Path) -> None:
     done, call = install(tmp_path, gpu=False, plan=PULLS_CUDA)
     assert done.returncode == 0, done.stderr
-    assert call == f"-m pip install --quiet --index-url {CPU_INDEX} torch==2.13.0"
+    assert call == f"-m pip install --quiet --extra-index-url {CPU_INDEX} torch==2.13.0"
 
 
 def test_with_a_gpu_the_default_build_is_taken(tmp_path: Path) -> None:
@@ -72,7 +72,9 @@ def test_with_a_gpu_the_default_build_is_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize("gpu", [True, False])
 def test_an_index_that_is_named_is_used(tmp_path: Path, gpu: bool) -> None:
     _, call = install(tmp_path, gpu=gpu, plan=PULLS_CUDA, index="https://example.org/simple")
-    assert call == "-m pip install --quiet --index-url https://example.org/simple torch==2.13.0"
+    assert (
+        call == "-m pip install --quiet --extra-index-url https://example.org/simple torch==2.13.0"
+    )
 
 
 def test_a_cuda_build_without_a_gpu_stops_with_a_remedy(tmp_path: Path) -> None:
