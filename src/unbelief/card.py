@@ -41,9 +41,18 @@ def model_card(details: Mapping[str, Any]) -> str:
         f"tags:\n- machine-unlearning\n- {method}\n---\n\n"
         "# Unlearned model\n\nMade with unbelief. Everything needed to repeat the run, and its "
         "curves, is in `unbelief.json`.\n\n"
-        f"| | |\n|---|---|\n{table}\n\n## Limits\n\n{LIMITS}\n\nWhoever has this model and the "
-        "model it came from can compare the two and learn *what* was removed.\n"
+        f"| | |\n|---|---|\n{table}\n\n{_chosen(details)}## Limits\n\n{LIMITS}\n\n"
+        "Whoever has this model and the model it came from can compare the two and "
+        "learn *what* was removed.\n"
     )
+
+
+def _chosen(details: Mapping[str, Any]) -> str:
+    """How method and strength came about, where nobody named them."""
+    if "auto" not in details:
+        return ""
+    lines = "".join(f"- {line.strip()}\n" for line in details["auto"]["explanation"])
+    return f"## How method and strength were chosen\n\n{lines}\n"
 
 
 def _options(term: Mapping[str, Any]) -> str:

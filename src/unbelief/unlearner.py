@@ -241,7 +241,7 @@ class Unlearner:
             output=None,
             model=trained.model,
             log=trained.log,
-            steps=session.plan.total_steps,
+            steps=trained.step,
             beliefs=session.bank,
             resumed_from=trained.resumed_from,
             provenance={},

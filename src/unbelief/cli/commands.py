@@ -21,15 +21,23 @@ def unlearn(
     ledger: Path | None = None,
     request_id: str | None = None,
     track: str | None = None,
+    budget: float | None = None,
+    retrained: str | None = None,
 ) -> None:
     """`unbelief unlearn`."""
+    from unbelief.cli import automatic
     from unbelief.config import resolve
     from unbelief.outputs import check_destination
     from unbelief.rundir import RunFolder, settle
 
     config = resolve(flags, settings, config_file)
+    automatic.check_flags(config.method, budget, retrained)
     settle(output, overwrite)
     check_destination(output, overwrite)
+    if config.method == automatic.NAME:
+        silence()
+        where = (output, overwrite, restart, as_json, quiet, ledger, request_id, track)
+        return automatic.unlearn(config, budget, retrained, *where)
     from unbelief import processes
     from unbelief.cli.diagnosis import tracked, tracking
     from unbelief.ledger import recording
@@ -131,10 +139,14 @@ def methods(name: str | None, as_json: bool) -> None:
     """`unbelief methods`."""
     import inspect
 
+    from unbelief.cli import automatic
     from unbelief.objectives import build_objective
     from unbelief.objectives import methods as all_methods
 
     found = all_methods()
+    if name == automatic.NAME and not as_json:
+        print(automatic.describe())
+        return
     if name is not None:
         build_objective(name)  # an unknown name fails with a suggestion
         found = {name: found[name]}
@@ -162,6 +174,7 @@ def methods(name: str | None, as_json: bool) -> None:
         width = max(len(str(row["name"])) for row in rows)
         for row in rows:
             print(f"{row['name']!s:<{width}}  {row['summary']}")
+        print(f"{automatic.NAME:<{width}}  {automatic.SUMMARY}")
 
 
 def quickstart(

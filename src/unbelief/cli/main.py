@@ -39,7 +39,9 @@ def unlearn(
         str | None, two("forget", "Records to forget: JSONL, Parquet, CSV, folder or hub id.")
     ] = None,
     retain: Annotated[str | None, two("retain", "Records to keep, likewise.")] = None,
-    method: Annotated[str | None, two("method", "See `unbelief methods` (default: bs-s).")] = None,
+    method: Annotated[
+        str | None, two("method", "See `unbelief methods`; auto chooses (default: bs-s).")
+    ] = None,
     output: Annotated[Path | None, two("output", "Model folder that is to appear.")] = None,
     setting: Annotated[
         list[str] | None,
@@ -83,6 +85,10 @@ def unlearn(
     seed: Annotated[int | None, two("seed", "Of everything random.")] = None,
     beliefs: Annotated[str | None, two("beliefs", "A belief bank to use again.")] = None,
     track: Annotated[str | None, two("track", "squeeze or g-effect, with options.")] = None,
+    budget: Annotated[float | None, two("budget", "Minutes of --method auto (10).")] = None,
+    retrained: Annotated[
+        str | None, two("retrained", "auto: a model that never saw the forget records.")
+    ] = None,
     device: Annotated[str | None, two("device", "auto, cpu or a torch device.")] = None,
     trust_remote_code: Annotated[
         bool | None,
@@ -128,7 +134,8 @@ def unlearn(
         raise RequestError("--output is missing", remedy="name the folder that is to appear")
     given = settings(setting)
     served = (ledger, request_id)
-    run(flags, given, config, output, overwrite, restart, as_json, quiet, *served, track)
+    chosen = (budget, retrained)
+    run(flags, given, config, output, overwrite, restart, as_json, quiet, *served, track, *chosen)
 
 
 @app.command()

@@ -1,0 +1,212 @@
+"""What is asked: records for choosing, records for the report, and the same about strangers.
+
+All records to forget are unlearned. Half of their clusters (author, document, or the person a
+prompt asks about) serve the choice, the other half is asked about only at the end. Of the records
+to keep a few of each half are measured and left out of the rehearsal, so that what they show is
+what is kept without being taught again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from unbelief.beliefs.neighbours import Neighbour, find_neighbours
+from unbelief.errors import RequestError
+from unbelief.types import Record
+from unbelief.wording.names import renamed, subjects
+
+HELD_OUT = 10
+"""One in so many records to keep is held out of the rehearsal for each half, at most."""
+FEWEST_KEPT = 4
+OTHER_STRANGERS = 7919
+"""Added to the seed: the strangers asked about here are not those whose answers are taught."""
+Ask = Callable[[Sequence[Record]], list[str]]
+Half = Literal["choice", "report"]
+HALVES: tuple[Half, ...] = ("choice", "report")
+
+
+@dataclass(frozen=True)
+class Items:
+    """What a model is asked in one half.
+
+    Attributes:
+        forget: Records to forget.
+        retain: Records to keep that are not rehearsed.
+        swapped: The forget records asked about strangers, the strangers' names in the answers.
+        told: The forget prompts with what the original said about a stranger, renamed.
+        told_of_strangers: The same answers with the name and prompt of yet another stranger.
+    """
+
+    forget: tuple[Record, ...]
+    retain: tuple[Record, ...]
+    swapped: tuple[Record, ...]
+    told: tuple[Record, ...] = ()
+    told_of_strangers: tuple[Record, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sorted:
+    """Records sorted by what they serve.
+
+    Attributes:
+        halves: By half the records to forget and to keep that are asked about.
+        rehearsed: Records to keep that the retain term sees.
+        notes: What a reader has to know about the split.
+    """
+
+    halves: Mapping[Half, tuple[tuple[Record, ...], tuple[Record, ...]]]
+    rehearsed: tuple[Record, ...]
+    notes: tuple[str, ...]
+
+
+def sort_records(forget: Sequence[Record], retain: Sequence[Record], limit: int) -> Sorted:
+    """Split the records.
+
+    Args:
+        forget: All records to forget.
+        retain: All records to keep.
+        limit: Most records per kind and half.
+
+    Raises:
+        RequestError: There are too few records to keep.
+    """
+    if len(retain) < FEWEST_KEPT:
+        raise RequestError(
+            f"{len(retain)} records to keep are too few to rehearse some and measure others",
+            where="--retain",
+            remedy=f"give at least {FEWEST_KEPT}",
+        )
+    whom = subjects(forget, retain)
+    clustered = [replace(r, group=r.group or whom[r.id] or r.id) for r in forget]
+    halves, notes = _halves(clustered)
+    kept = deal(retain)
+    if not all(kept.values()):
+        kept = deal([replace(r, group=r.id) for r in retain])
+    most = min(limit, max(1, len(retain) // HELD_OUT))
+    held = {half: kept[half][:most] for half in HALVES}
+    out = {r.id for records in held.values() for r in records}
+    return Sorted(
+        halves={half: (halves[half][:limit], held[half]) for half in HALVES},
+        rehearsed=tuple(r for r in retain if r.id not in out),
+        notes=tuple(notes),
+    )
+
+
+def _halves(forget: Sequence[Record]) -> tuple[dict[Half, tuple[Record, ...]], list[str]]:
+    halves, notes = deal(forget), []
+    if not all(halves.values()):
+        notes.append(
+            "all records to forget are about one subject, so records of it were asked about both "
+            "for the choice and for the report (never the same record)"
+        )
+        halves = deal([replace(r, group=r.id) for r in forget])
+    if not all(halves.values()):
+        notes.append("there is one record to forget: the report asks what the choice asked")
+        halves = dict.fromkeys(HALVES, tuple(forget))
+    return halves, notes
+
+
+def deal(records: Sequence[Record]) -> dict[Half, tuple[Record, ...]]:
+    """Deal clusters out between choice and report: every other one, in an order of digests."""
+    order = sorted({r.group or r.id for r in records}, key=_digest)
+    first = set(order[::2])
+    mixed = sorted(records, key=lambda r: _digest(r.id))
+    return {
+        "choice": tuple(r for r in mixed if (r.group or r.id) in first),
+        "report": tuple(r for r in mixed if (r.group or r.id) not in first),
+    }
+
+
+def neighbours_of(
+    forget: Sequence[Record], retain: Sequence[Record], count: int, seed: int
+) -> dict[str, tuple[Neighbour, ...]]:
+    """Strangers to ask about, per record; documents without a prompt have none."""
+    with_prompt = [r for r in forget if r.prompt is not None]
+    found = find_neighbours(with_prompt, retain, count, "strangers", seed + OTHER_STRANGERS)
+    return {r.id: found.get(r.id, ()) for r in forget}
+
+
+def swapped_records(
+    forget: Sequence[Record], neighbours: Mapping[str, Sequence[Neighbour]]
+) -> tuple[Record, ...]:
+    """The records as they would be about strangers: prompt, answer and what tells it, renamed."""
+    return tuple(
+        _swapped(record, j, neighbour)
+        for record in forget
+        for j, neighbour in enumerate(neighbours[record.id])
+    )
+
+
+def original_id(record: Record) -> str:
+    """The id of the record that another was made from."""
+    return record.id.rpartition("~")[0]
+
+
+def told_records(
+    forget: Sequence[Record], neighbours: Mapping[str, Sequence[Neighbour]], ask: Ask
+) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
+    """What the original says about strangers, as an answer about the subject and about another.
+
+    Only prompts whose name was replaced, by at least two different ones, take part: an answer can
+    be moved from one to the other.
+
+    Args:
+        forget: Records to forget.
+        neighbours: Theirs.
+        ask: The original model's sampled answers to some records' prompts.
+    """
+    pairs = [
+        (record, j, neighbour, found[(j + 1) % len(found)])
+        for record in forget
+        for found in [[n for n in neighbours[record.id] if n.name and n.subject]]
+        if len(found) > 1
+        for j, neighbour in enumerate(found)
+    ]
+    asked = [replace(r, id=f"{r.id}~{j}", prompt=n.prompt) for r, j, n, _ in pairs]
+    told, of_strangers = [], []
+    for (record, j, neighbour, other), answer in zip(pairs, ask(asked), strict=True):
+        if not answer.strip():
+            continue
+        assert neighbour.name and neighbour.subject and other.name
+        own = _plain(record, j, record.prompt, renamed(answer, neighbour.name, neighbour.subject))
+        told.append(own)
+        theirs = renamed(answer, neighbour.name, other.name)
+        of_strangers.append(_plain(record, j, other.prompt, theirs))
+    return tuple(told), tuple(of_strangers)
+
+
+def _swapped(record: Record, j: int, neighbour: Neighbour) -> Record:
+    def of(text: str) -> str:
+        if neighbour.name is None or neighbour.subject is None:
+            return text
+        return renamed(text, neighbour.subject, neighbour.name)
+
+    return replace(
+        record,
+        id=f"{record.id}~{j}",
+        prompt=neighbour.prompt,
+        answer=of(record.answer),
+        paraphrased_prompt=None,
+        paraphrases=tuple(map(of, record.paraphrases)),
+        perturbed=tuple(map(of, record.perturbed)),
+        facts=tuple(map(of, record.facts)),
+        choices=(),
+        correct_choice=None,
+    )
+
+
+def _plain(record: Record, j: int, prompt: object, answer: str) -> Record:
+    return Record(
+        id=f"{record.id}~{j}",
+        prompt=prompt,  # type: ignore[arg-type]  # of a record or of its neighbour
+        answer=answer,
+        group=record.group,
+        source=record.source,
+    )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
