@@ -77,7 +77,7 @@ def test_without_retain_data_there_is_no_retain_term() -> None:
     ("method", "options", "message", "remedy"),
     [
         ("bst", {}, "unknown method 'bst'", "did you mean 'bs-t'? known: "),
-        ("bs-t", {"lamda": 1}, "unknown option of bs-t: lamda", "known: belief_temperature, "),
+        ("bs-t", {"lamda": 1}, "unknown option of bs-t: lamda", "known: average_decay, "),
         ("bs-t", {"topk": 1}, "unknown option of bs-t: topk", "did you mean top_k? "),
         ("bs-t", {"weight": "much"}, "weight='much' is not a number", "give weight as a number"),
         ("bs-t", {"weight": "nan"}, "weight='nan' is not a number", "give weight as a number"),
@@ -86,7 +86,7 @@ def test_without_retain_data_there_is_no_retain_term() -> None:
         ("bs-t", {"top_k": 2.5}, "top_k=2.5 is not a whole number", "give top_k as a whole"),
         ("bs-t", {"top_k": "inf"}, "top_k='inf' is not a whole number", "give top_k as a whole"),
         ("bs-t", {"detach": "maybe"}, "detach='maybe' is not true or false", "as true or false"),
-        ("bs-t", {"beliefs_from": "me"}, "beliefs_from='me' is not one", "policy, reference"),
+        ("bs-t", {"beliefs_from": "me"}, "beliefs_from='me' is not one", "reference, average"),
         ("ga", {"inner": "npo"}, "unknown option of ga: inner", "known: "),
         ("ga", {"inner.beta": 1}, "unknown option of ga: inner.beta", "known: none"),
         ("bs-s", {"inner": "bs-s"}, "bs-s around bs-s has no meaning", None),

@@ -117,8 +117,8 @@ class Update:
             torch.ones(len(batch.row), dtype=logits.dtype, device=logits.device),
             temperature,
         )
-        if needs.reference_logp or needs.beliefs_from == "reference":
-            with torch.no_grad():  # before the first step the policy is the original
+        if needs.reference_logp or needs.beliefs_from != "policy":
+            with torch.no_grad():  # before the first step all models are the original
                 own = self.model.logits(batch) / temperature
                 ref = own.log_softmax(dim=-1)
             k = min(needs.top_k, ref.shape[1])

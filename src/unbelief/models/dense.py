@@ -42,7 +42,7 @@ def stats_from_logits(
     topk_ids = topk_logp = mass = kl = None
     if needs.top_k:
         own = logp.detach().topk(min(needs.top_k, logp.shape[1]), dim=1).indices
-        topk_ids = tokens.ref_topk_ids if needs.beliefs_from == "reference" else own
+        topk_ids = own if needs.beliefs_from == "policy" else tokens.ref_topk_ids
         assert topk_ids is not None
         topk_logp = logp.gather(1, topk_ids)
         chooser = topk_logp if tokens.ref_topk_logp is None else tokens.ref_topk_logp

@@ -164,7 +164,7 @@ class ChunkKernel:
     def _beliefs(self, z: Tensor, tokens: TokenInputs) -> tuple[Tensor | None, Tensor | None]:
         if not self.needs.top_k:
             return None, None
-        if self.needs.beliefs_from == "reference":
+        if self.needs.beliefs_from != "policy":
             if tokens.ref_topk_ids is None:
                 raise ValueError("beliefs of the original model were asked for but not given")
             return tokens.ref_topk_ids, z.gather(1, tokens.ref_topk_ids)
@@ -174,7 +174,7 @@ class ChunkKernel:
     def _largest(
         self, z: Tensor, top_ids: Tensor | None, z_top: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        if top_ids is None or z_top is None or self.needs.beliefs_from == "reference":
+        if top_ids is None or z_top is None or self.needs.beliefs_from != "policy":
             return z.max(dim=1)
         return z_top[:, 0], top_ids[:, 0]  # they are sorted
 

@@ -16,7 +16,9 @@ class Needs:
     Attributes:
         reference_logp: Log-probability of each scored token under the original model.
         top_k: Size of the belief set (0: none).
-        beliefs_from: Which model's top-k defines the beliefs.
+        beliefs_from: Which model's top-k defines the beliefs: the policy, the original, or an
+            average of the policy's weights along the run.
+        decay: Of that average, per step.
         kl: Full-vocabulary divergence to the original model: `forward` is KL(π_o ‖ π), `reverse`
             is KL(π ‖ π_o).
         hidden_layer: Index of the decoder layer whose output is wanted at scored positions.
@@ -28,7 +30,8 @@ class Needs:
 
     reference_logp: bool = False
     top_k: int = 0
-    beliefs_from: Literal["policy", "reference"] = "policy"
+    beliefs_from: Literal["policy", "reference", "average"] = "policy"
+    decay: float = 0.0
     kl: Literal["forward", "reverse"] | None = None
     hidden_layer: int | None = None
     reference_hidden: bool = False
@@ -60,7 +63,8 @@ class AnswerStats:
         topk_ids: (T, k) belief tokens.
         topk_logp: (T, k) log π of the belief tokens, differentiable.
         topk_mass: (T,) S_k, their total probability under the model that chose them.
-        ref_topk_logp: (T, k) log π_o of the belief tokens, where beliefs are the original's.
+        ref_topk_logp: (T, k) log-probabilities of the belief tokens under the model whose beliefs
+            they are, where that is not the policy.
         ref_logp: (T,) log π_o(y_i | x, y_<i).
         kl: (T,) divergence to the original model, nats, differentiable.
         square_mass: (T,) Σ_v π(v)².

@@ -28,7 +28,7 @@ class Work:
         generations: How often beliefs are sampled.
         belief_tokens: Assumed length of a belief, in tokens, by forget record.
         reference_pass: Whether forget rows are scored once by the original model.
-        second_model: Whether the original model runs in every step.
+        second_model: Whether the original or an averaged model runs in every step.
         targets: Whether the answers to forget are rows of their own.
     """
 
@@ -94,7 +94,7 @@ def plan_work(
             for e in forget
         ),
         reference_pass=any(n.reference_logp or n.beliefs_from == "reference" for n in needs),
-        second_model=any(n.reference_distribution for n in needs),
+        second_model=any(n.reference_distribution or n.beliefs_from == "average" for n in needs),
         targets=not isinstance(term, Transplant) or term.suppression > 0,
     )
 

@@ -23,7 +23,7 @@ class Setup:
         lora: Whether an adapter trains.
         optim: Name of the optimiser, as in Transformers.
         checkpointing: Whether activations are computed again in backward.
-        second_model: Whether the original model is needed in every step.
+        second_model: Whether the original or an averaged model is needed in every step.
         rows_per_forward: Most rows in one forward.
     """
 

@@ -129,6 +129,12 @@ def check_options(
             where="fsdp",
             remedy="start with torchrun --nproc_per_node N -m unbelief ..., or leave fsdp out",
         )
+    if options.fsdp and objective.forget.needs.beliefs_from == "average":
+        raise RequestError(
+            "an averaged model needs whole weights, and these are sharded",
+            where="fsdp",
+            remedy="leave fsdp out, or set beliefs_from=policy or reference",
+        )
     if options.fsdp and objective.gradients.apart:
         raise RequestError(
             f"gradients={objective.gradients.name} keeps whole gradients, and these are sharded",

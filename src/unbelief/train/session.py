@@ -18,6 +18,7 @@ from unbelief.models.runner import AnswerModel
 from unbelief.objectives import BSS, Objective
 from unbelief.objectives.forget.transplant import Transplant
 from unbelief.rundir import RunFolder
+from unbelief.train.average import average_of
 from unbelief.train.callbacks import Hooks, InterruptGuard, ProgressBar, StepHook, bar, introduce
 from unbelief.train.checkpoints import discard_incomplete, last_complete_checkpoint, step_of
 from unbelief.train.options import TrainOptions
@@ -92,11 +93,12 @@ class Session:
         with self._autocast():
             for hook in self.hooks if checkpoint is None else ():
                 hook(0, model)
+        average = average_of(model, self.objective.forget.needs)
         if self.options.gradient_checkpointing:
             recompute_activations(model)
         whole = self._shard()
         weighing = Weights(self.objective)
-        step_loss = StepLoss(model, self.objective, cache, original, Tally(), weighing)
+        step_loss = StepLoss(model, self.objective, cache, original, Tally(), weighing, average)
         trainer = self._trainer(step_loss, supply, [interrupt, *self._callbacks()])
         with interrupt.listening():
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))

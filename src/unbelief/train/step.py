@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unbelief import processes
+from unbelief.errors import RequestError
 from unbelief.models.head import HeadJob, HeadWeights, TokenInputs
 from unbelief.models.runner import AnswerModel, Forward
 from unbelief.models.stats import AnswerStats, Needs
@@ -18,6 +19,7 @@ from unbelief.objectives import Objective
 from unbelief.objectives.base import Counts, Side
 from unbelief.tokens import Row, TokenBatch, collate
 from unbelief.tokens.batch import grouped
+from unbelief.train.average import BeliefAverage
 from unbelief.train.plan import Unit
 from unbelief.train.reference import Original, ReferenceCache
 from unbelief.train.weighing import Weights
@@ -65,6 +67,7 @@ class StepLoss:
         original: The original model itself, where a term needs it in every step.
         tally: Receives what is logged.
         weights: The objective's weights as they are at the step; constant when None.
+        average: The averaged model, where beliefs are its.
     """
 
     model: AnswerModel
@@ -73,6 +76,7 @@ class StepLoss:
     original: Original | None
     tally: Tally
     weights: Weights | None = None
+    average: BeliefAverage | None = None
 
     def __call__(self, rows: Sequence[Row], counts: Mapping[str, Counts]) -> Tensor:
         """This micro-batch's share of the step's loss, differentiable."""
@@ -107,6 +111,7 @@ class StepLoss:
         device, forget = batch.input_ids.device, side.side == "forget"
         rows = batch.row[side.tokens]
         segment = side.unit_of_row.to(device)[rows - rows[0]]
+        ids, logp = self._beliefs(side, device) if forget else (None, None)
         return TokenInputs(
             target=batch.target[side.tokens],
             segment=segment,
@@ -114,9 +119,24 @@ class StepLoss:
             weight=torch.ones(len(segment), device=device),
             temperature=self.objective.temperature if forget else 1.0,
             ref_logp=self.cache.lookup(side.rows, "logp", device) if forget else None,
-            ref_topk_ids=self.cache.lookup(side.rows, "topk_ids", device) if forget else None,
-            ref_topk_logp=self.cache.lookup(side.rows, "topk_logp", device) if forget else None,
+            ref_topk_ids=ids,
+            ref_topk_logp=logp,
         )
+
+    def _beliefs(
+        self, side: _SideRows, device: torch.device
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Tokens and log-probabilities of beliefs that are not the policy's own."""
+        if side.needs.beliefs_from == "average":
+            if self.average is None:
+                raise RequestError(
+                    "an averaged model exists only while a run trains",
+                    where="beliefs_from",
+                    remedy="choose beliefs_from=policy or reference",
+                )
+            return self.average.beliefs(side.rows, self.objective.temperature)
+        found = (self.cache.lookup(side.rows, n, device) for n in ("topk_ids", "topk_logp"))
+        return next(found), next(found)
 
     def _job(self, side: _SideRows, batch: TokenBatch) -> HeadJob:
         ref_hidden, ref_head = self._original_states(side, batch)

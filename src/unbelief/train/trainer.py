@@ -114,6 +114,8 @@ class UnlearnTrainer(Trainer):
             self._logged_until = self.state.global_step
             if self.state.global_step:
                 self._restore()
+        if self.step_loss.average is not None and step:
+            self.step_loss.average.follow()
         if weights is not None:
             weights.begin(step / self.plan.total_steps)
         beliefs, generation = self.supply.at(step)
@@ -188,6 +190,8 @@ class UnlearnTrainer(Trainer):
             if self.step_loss.weights is not None:
                 self.step_loss.weights.save(self._checkpoint())
             self.gradients.save(self._checkpoint())
+            if self.step_loss.average is not None:
+                self.step_loss.average.save(self._checkpoint())
             mark_complete(self._checkpoint())
         processes.wait()
 
@@ -195,6 +199,8 @@ class UnlearnTrainer(Trainer):
         if self.step_loss.weights is not None:
             self.step_loss.weights.restore(self._checkpoint())
         self.gradients.restore(self._checkpoint(), self.step_loss.model.model)
+        if self.step_loss.average is not None:
+            self.step_loss.average.restore(self._checkpoint())
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Write what is trained; every process comes here, whatever the version of Transformers."""

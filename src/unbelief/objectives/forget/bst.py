@@ -28,7 +28,9 @@ class BST(ForgetTerm):
         top_k: k, 20 in the authors' configuration.
         belief_temperature: q ∝ π^(1/τ) within the top k; 1 in the paper.
         beliefs_from: `policy` takes the current model's top k, `reference` the original model's
-            (frozen beliefs).
+            (frozen beliefs), `average` those of an average of the weights along the run.
+        average_decay: d of that average, which follows the policy after every step:
+            θ̄ ← d θ̄ + (1 - d) θ, from θ̄ = θ_o. 1 is the original model, 0 the policy.
         detach: False lets gradients through q: with k = V that is entropy maximisation, a
             different method.
     """
@@ -36,7 +38,8 @@ class BST(ForgetTerm):
     weight: float = 0.2
     top_k: int = 20
     belief_temperature: float = 1.0
-    beliefs_from: Literal["policy", "reference"] = "policy"
+    beliefs_from: Literal["policy", "reference", "average"] = "policy"
+    average_decay: float = 0.99
     detach: bool = True
 
     name: ClassVar[str] = "bs-t"
@@ -50,18 +53,24 @@ class BST(ForgetTerm):
             raise ValueError(f"top_k must be at least 1, not {self.top_k}")
         if not 0 < self.belief_temperature < math.inf:
             raise ValueError(f"belief_temperature must be positive, not {self.belief_temperature}")
-        if self.beliefs_from not in ("policy", "reference"):
-            raise ValueError(f"beliefs_from is policy or reference, not {self.beliefs_from!r}")
-        if self.beliefs_from == "reference" and not self.detach:
+        if self.beliefs_from not in ("policy", "reference", "average"):
             raise ValueError(
-                "beliefs of the original model have no gradient: detach=False needs "
-                "beliefs_from=policy"
+                f"beliefs_from is policy, reference or average, not {self.beliefs_from!r}"
+            )
+        if not 0 <= self.average_decay <= 1:
+            raise ValueError(f"average_decay must lie in [0, 1], not {self.average_decay}")
+        if self.beliefs_from != "policy" and not self.detach:
+            raise ValueError(
+                "beliefs of another model have no gradient: detach=False needs beliefs_from=policy"
             )
 
     @property
     def needs(self) -> Needs:
-        """Top-k beliefs of the current or the original model."""
-        return Needs(top_k=self.top_k, beliefs_from=self.beliefs_from, diagnostics=True)
+        """Top-k beliefs of the current, the original or an averaged model."""
+        decay = self.average_decay if self.beliefs_from == "average" else 0.0
+        return Needs(
+            top_k=self.top_k, beliefs_from=self.beliefs_from, decay=decay, diagnostics=True
+        )
 
     def beliefs(self, stats: AnswerStats) -> Tensor:
         """(T, k) q: tempered, renormalised over the belief tokens."""
