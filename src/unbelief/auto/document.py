@@ -61,7 +61,7 @@ def document(
         "budget_seconds": searching.clock.budget,
         "search_seconds": round(searching.clock.spent, 1),
         "rule": "of the steps at the level that keep enough the one of least cost; where there is "
-        "none, the one of least cost that keeps enough; cost = excess + below + lost + unlike",
+        "none, the one of least cost that keeps enough; cost = max(excess, below) + lost + unlike",
         "chosen": {
             "trial": choice.trial.number,
             "entry": entry.name,

@@ -1,8 +1,8 @@
 """What is asked: records for choosing, records for the report, and the same about strangers.
 
 All records to forget are unlearned. Half of their clusters (author, document, or the person a
-prompt asks about) serve the choice, the other half is asked about only at the end. Of the records
-to keep a few of each half are measured and left out of the rehearsal, so that what they show is
+prompt asks about; where these are few, half of the records) serve the choice, the other half is
+asked about only at the end. Of the records to keep a few of each half are measured and left out of the rehearsal, so that what they show is
 what is kept without being taught again.
 """
 
@@ -21,6 +21,8 @@ from unbelief.wording.names import renamed, subjects
 HELD_OUT = 10
 """One in so many records to keep is held out of the rehearsal for each half, at most."""
 FEWEST_KEPT = 4
+FEWEST_CLUSTERS = 20
+"""With fewer, clusters are not dealt out but their records, so that both halves are alike."""
 OTHER_STRANGERS = 7919
 """Added to the seed: the strangers asked about here are not those whose answers are taught."""
 Ask = Callable[[Sequence[Record]], list[str]]
@@ -96,17 +98,29 @@ def sort_records(forget: Sequence[Record], retain: Sequence[Record], limit: int)
 
 
 def _halves(forget: Sequence[Record]) -> tuple[dict[Half, tuple[Record, ...]], list[str]]:
-    halves, notes = deal(forget), []
-    if not all(halves.values()):
+    clusters = len({r.group for r in forget})
+    if clusters >= FEWEST_CLUSTERS:
+        return deal(forget), []
+    notes = []
+    if clusters < len(forget):
         notes.append(
-            "all records to forget are about one subject, so records of it were asked about both "
-            "for the choice and for the report (never the same record)"
+            f"the records to forget are about {clusters} subjects, too few to be dealt out: the "
+            "choice and the report asked about the same subjects, but never the same record"
         )
-        halves = deal([replace(r, group=r.id) for r in forget])
+    halves: dict[Half, tuple[Record, ...]] = _alternating(forget)
     if not all(halves.values()):
         notes.append("there is one record to forget: the report asks what the choice asked")
         halves = dict.fromkeys(HALVES, tuple(forget))
     return halves, notes
+
+
+def _alternating(records: Sequence[Record]) -> dict[Half, tuple[Record, ...]]:
+    """Every second record, going through the clusters one after the other."""
+    order = sorted(records, key=lambda r: (_digest(r.group or r.id), _digest(r.id)))
+    mixed = {
+        half: sorted(order[i::2], key=lambda r: _digest(r.id)) for i, half in enumerate(HALVES)
+    }
+    return {half: tuple(its) for half, its in mixed.items()}
 
 
 def deal(records: Sequence[Record]) -> dict[Half, tuple[Record, ...]]:

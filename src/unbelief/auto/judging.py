@@ -8,11 +8,11 @@ original and a hat for the level of a model that never saw the records:
 
 .. math:: lost = \max(0, 1 - U / U_o) \qquad unlike = \max(0, 1 - T / \hat T)
 
-All are shares; the cost is their sum. A step *keeps enough* when lost ≤ 1 − τ, and has *reached*
-the level when every excess is within the tolerance, or L at most its level's upper end and the
-excess at most a quarter. Of the steps that have both, the cheapest is taken; the cost is two-sided,
-so leaking less than the level is no merit. Where no step has both, the cheapest of those that keep
-enough is the nearest.
+All are shares, and the cost is max(excess, below) + lost + unlike. A step *keeps enough* when
+lost ≤ 1 − τ, and has *reached* the level when every excess is within the tolerance, or L at most
+its level's upper end and the excess at most a tenth. Of the steps that have both, the cheapest is
+taken; the cost is two-sided, so leaking less than the level is no merit. Where no step has both,
+the cheapest of those that keep enough is the nearest.
 """
 
 from __future__ import annotations
@@ -35,8 +35,11 @@ IDLE = 0.5
 """A trial that left more of the excess, and lost less than half of what it may, did too little."""
 LEAST_EXCESS = 0.05
 """Below this the original says no more than a model that never saw the records."""
-MOST_LEFT = 0.25
+MOST_LEFT = 0.1
 """A level's interval is believed up to this share of the excess; small data have wide ones."""
+
+_HAIR = 1e-9
+"""For rounding: what is exactly at a bound is within it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,8 +171,8 @@ class Point:
 
     @property
     def cost(self) -> float:
-        """Sum of the four shares."""
-        return self.excess + self.below + self.lost + self.unlike
+        """How far the model is from where it should be, as a sum of shares."""
+        return max(self.excess, self.below) + self.lost + self.unlike
 
     @property
     def rank(self) -> tuple[bool, bool, float]:
@@ -202,9 +205,10 @@ def point_of(step: int, reading: Reading, aim: Aim) -> Point | None:
         below=max(0.0, *(-share for share in shares.values())),
         lost=lost,
         unlike=unlike,
-        keeps=lost <= 1 - aim.keep + 1e-9,
+        keeps=lost <= 1 - aim.keep + _HAIR,
         reached=all(
-            share <= aim.tolerance or (share <= MOST_LEFT and known[name] <= aim.marks[name].high)
+            share <= aim.tolerance + _HAIR
+            or (share <= MOST_LEFT + _HAIR and known[name] <= aim.marks[name].high)
             for name, share in shares.items()
         ),
     )

@@ -49,12 +49,12 @@ class Strength:
 _TRANSPLANT: dict[str, Option] = {"neighbours": 4, "samples": 4, "per_step": 2}
 PORTFOLIO: tuple[Entry, ...] = (
     Entry(
-        name="transplant", method="transplant", forget_weight=0.25, options=_TRANSPLANT,
-        source="nearest to the retrained model in the lab study; γ of its TOFU run; "
-        "4 neighbours were no worse than 16",
+        name="transplant", method="transplant", forget_weight=0.5, options=_TRANSPLANT,
+        source="nearest to the retrained model in the lab study; γ between those of its lab and "
+        "TOFU runs; 4 neighbours were no worse than 16",
     ),
     Entry(
-        name="transplant+wga", method="transplant", forget_weight=0.25,
+        name="transplant+wga", method="transplant", forget_weight=0.5,
         options={**_TRANSPLANT, "inner": "wga", "suppression": 0.3},
         source="acts on the true answer's continuation too, which transplant alone left on TOFU",
     ),
@@ -107,17 +107,17 @@ def _other(name: str) -> Entry:
 def first_rate(hidden: int, lora: bool) -> float:
     r"""Learning rate of the first trials.
 
-    .. math:: \eta = \min(10^{-3},\ \max(5 \cdot 10^{-6},\ 10^{-3} (256 / d)^2))
+    .. math:: \eta = \min(5 \cdot 10^{-4},\ \max(5 \cdot 10^{-6},\ 5 \cdot 10^{-4} (256 / d)^2))
 
-    1e-3 is what models of width 256 needed, and d = 2048 gives 1.6e-5, near the field's 1e-5 for
-    models of a billion parameters. Adapters take ten times that. It is a place to begin: chains
-    turn it up and down.
+    5e-4 is half of what was chosen by hand for a model of width 256, and d = 2048 gives 8e-6, near
+    the field's 1e-5 for models of a billion parameters. Adapters take ten times that. It is a place
+    to begin: chains turn it up and down.
 
     Args:
         hidden: d, width of the model.
         lora: Whether an adapter trains.
     """
-    rate = min(1e-3, max(5e-6, 1e-3 * (256 / hidden) ** 2))
+    rate = min(5e-4, max(5e-6, 5e-4 * (256 / hidden) ** 2))
     return min(1e-3, 10 * rate) if lora else rate
 
 

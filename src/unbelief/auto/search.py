@@ -69,14 +69,17 @@ def _due(space: Space, trials: Sequence[Trial], alive: int) -> list[tuple[Entry,
 
 
 def _ranked(space: Space, trials: Sequence[Trial]) -> list[Entry]:
-    """Entries by their best step so far; those without any come last."""
+    """Entries by the least cost of a step so far; those without any come last.
 
-    def rank(entry: Entry) -> tuple[bool, bool, bool, float]:
-        bests = [t.best for t in trials if t.entry == entry.name]
-        known = [p.rank for p in bests if p is not None]
-        return (False, *min(known)) if known else (True, True, True, math.inf)
+    Whether a step keeps enough does not count here: what a chain lost too much of, its next trial
+    loses less of.
+    """
 
-    return sorted(space.entries, key=rank)
+    def cost(entry: Entry) -> float:
+        points = [p for t in trials if t.entry == entry.name for p in t.points]
+        return min((p.cost for p in points), default=math.inf)
+
+    return sorted(space.entries, key=cost)
 
 
 def _next(space: Space, entry: Entry, trials: Sequence[Trial]) -> Strength | None:
