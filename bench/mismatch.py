@@ -11,8 +11,8 @@ knows no more than the request. `given` runs a method like that. `schedule` anne
 (TARF's k(t)). `gate` first ascends a little on what was handed over and takes as many people (or
 rows) as are meant out of the retain set, those whose loss rose most; `clean` leaves them at that,
 `ascend` hands them over too. `tarf` is schedule and gate (clean) together. `known` is told all that
-is meant. Everything has 120 steps of eight forget pairs. Interrupted, a command goes on where it
-stopped.
+is meant, and `known-clean` uses that to clean the retain set only. Everything has 120 steps of
+eight forget pairs. Interrupted, a command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ GAMMAS = (1.0, 3.0)
 # people as these eight steps did are in the documentation).
 SCHEDULED = {"graddiff": 3.0, "wga": 1.0, "bs-t": 3.0, "transplant": 3.0}
 GATE = {"by": "group", "steps": 8}
-VARIANTS = ("given", "schedule", "gate-clean", "gate-ascend", "tarf", "known")
+VARIANTS = (
+    "given", "schedule", "gate-clean", "gate-ascend", "tarf", "known-clean", "known"
+)  # fmt: skip
 
 
 class World:
@@ -201,6 +203,8 @@ class World:
 
         if variant in ("matched", "known"):
             return self.whole, list(self.request.retain)
+        if variant == "known-clean":
+            return self.given, list(self.request.retain)
         if variant in ("given", "schedule"):
             return self.given, list(self.request.rest)
         people = len({r.group for r in self.given})
