@@ -90,6 +90,19 @@ def test_masses_are_nested_and_at_most_one(small):
     assert (masses.natural <= 1 + 1e-6).all()
 
 
+def test_other_sentences_add_their_probability_to_the_natural_mass_alone(small):
+    world, encoder, model = small
+    people, text = world.part("forget")[:2], "What does Where play?"  # words of the world
+    plain = MassMeter(questions(world, encoder, people), natural=True).measure(model)
+    asked = questions(world, encoder, people, others=(text,))
+    more = MassMeter(asked, natural=True).measure(model)
+    np.testing.assert_allclose(more.leak, plain.leak, rtol=1e-4)
+    np.testing.assert_allclose(more.target, plain.target, rtol=1e-4)
+    expected = [np.exp(brute_force(model, question)[-1]) for question in asked]
+    assert more.natural is not None and plain.natural is not None
+    np.testing.assert_allclose(more.natural - plain.natural, expected, rtol=1e-2, atol=1e-7)
+
+
 def test_true_answers_alone_give_the_same_leak(small):
     world, encoder, model = small
     people = world.part("retain")[:4]

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from unbelief.beliefs.alternatives import refusals
 from unbelief.errors import RequestError
 from unbelief.lab.masses import MassMeter, questions
 from unbelief.lab.pretrain import PretrainConfig, model_folder, pretrain, train_or_load
@@ -46,6 +49,25 @@ def test_anything_that_matters_changes_the_cache_folder(tmp_path):
     other = PretrainConfig(hidden=32, heads=2, steps=4, batch=8)
     assert model_folder(WORLD, "original", other, tmp_path) != base
     assert model_folder(WORLD, "retrained", TINY, tmp_path) != base
+
+
+def test_words_for_refusals_make_another_model_and_leave_the_usual_one_as_it_was(tmp_path):
+    # The folder's name is a digest of everything the model depends on; it was this before there
+    # was a choice, so that published models are found again.
+    usual = model_folder(WorldConfig(), "original", PretrainConfig(), Path("c"))
+    assert usual == Path("c/fa7e825a2787/original")
+    assert model_folder(WORLD, "original", TINY, tmp_path, refusals()) != model_folder(
+        WORLD, "original", TINY, tmp_path
+    )
+    world = make_world(WORLD)
+    plain, more = build_tokenizer(world), build_tokenizer(world, refusals())
+    text = world.records("forget")[0].answer
+    assert more(text)["input_ids"] == plain(text)["input_ids"]  # new words come last
+    for refusal in refusals():
+        assert plain.unk_token_id in plain(refusal)["input_ids"]
+        assert more.unk_token_id not in more(refusal)["input_ids"]
+    loaded = train_or_load(WORLD, "original", TINY, tmp_path, others=refusals())
+    assert loaded.model.get_output_embeddings().weight.shape[0] == len(more) > len(plain)
 
 
 def test_training_leaves_global_randomness_alone():

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -64,6 +65,24 @@ def test_validation_and_test_worlds_share_no_person_and_no_model(lab):
 def test_the_lab_says_which_methods_do_not_fit(lab):
     assert "no tokens" in str(lab.refuses("po")) and lab.refuses("bs-s") is None
     assert lab.fixed("rmu") == {"layer": 1} and lab.fixed("bs-s") == {"max_new_tokens": 24}
+
+
+def test_with_words_for_refusals_their_methods_run_and_a_refusal_is_natural(lab):
+    bed = replace(lab, refusals=True, steps=40, cache=lab.cache / "refusals")
+    assert bed.refuses("po") is bed.refuses("idk-dpo") is bed.refuses("flat") is None
+    assert "refusals" not in lab.describe() and bed.describe()["refusals"] is True
+    setting = Setting(method="po", options={"learning_rate": 1e-2, "retain": "none"})
+    first, last = bed.attempt(setting, TEST, (1, 40), lambda _p: None)
+    assert last.values["naturalness"] > 100 * first.values["naturalness"]
+    (question, *_) = _place(bed, TEST).about_forget.asked
+    assert len(question.answers) == 3 * 4 + 20  # values × phrasings, and the refusals
+
+
+def test_only_the_lab_needs_words_for_refusals():
+    bed = open_testbed(BedRequest(name="lab", refusals=True))
+    assert isinstance(bed, LabTestbed) and bed.refusals
+    with pytest.raises(RequestError, match="has words for refusals"):
+        open_testbed(BedRequest(name="own", refusals=True))
 
 
 def records(n: int, prefix: str) -> list[Record]:

@@ -41,6 +41,10 @@ UtilityOn = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or a torch device.")]
+Refusals = Annotated[
+    bool,
+    typer.Option("--refusals", help="lab: models that have tokens for refusals (other models)."),
+]
 Methods = Annotated[str, typer.Option("--methods", help="Names with commas, or `all`.")]
 Output = Annotated[Path, two("output", "Folder of the study.")]
 
@@ -85,6 +89,7 @@ def tune(
     retrained: Retrained = None,
     limit: Limit = 64,
     device: Device = "auto",
+    refusals: Refusals = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -97,7 +102,9 @@ def tune(
     from unbelief.study import studying
 
     silence()
-    bed = _testbed(testbed, cache, steps, model, data, forget, retain, retrained, limit, device)
+    bed = _testbed(
+        testbed, cache, steps, model, data, forget, retain, retrained, limit, device, refusals
+    )
     request = studying.tune_request(
         bed, methods, trials, aim, rule, pruner, measurements, ratio, seeds, seed
     )
@@ -145,6 +152,7 @@ def run(
     limit: Limit = 64,
     utility_on: UtilityOn = "retain,real_authors,world_facts",
     device: Device = "auto",
+    refusals: Refusals = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -157,8 +165,8 @@ def run(
 
     silence()
     bed = _testbed(
-        testbed, cache, steps, model, data, forget, retain, retrained, limit, device, chosen,
-        tuple(name.strip() for name in utility_on.split(",") if name.strip()),
+        testbed, cache, steps, model, data, forget, retain, retrained, limit, device, refusals,
+        chosen, tuple(name.strip() for name in utility_on.split(",") if name.strip()),
     )  # fmt: skip
     numbers = range(first_seed, first_seed + seeds)
     with _shown(quiet) as tell:
@@ -236,6 +244,7 @@ def _testbed(
     retrained: list[str] | None,
     limit: int,
     device: str,
+    refusals: bool,
     chosen: Path | None = None,
     utility_on: tuple[str, ...] = (),
 ) -> Testbed:
@@ -253,6 +262,7 @@ def _testbed(
             retrained=tuple(retrained or ()),
             limit=limit,
             device=device,
+            refusals=refusals,
             like=chosen,
             utility_on=utility_on,
         )

@@ -90,6 +90,7 @@ def questions(
     *,
     answers: Which = "all",
     phrasing: int = 0,
+    others: Sequence[str] = (),
 ) -> list[Question]:
     """Questions about some people: every attribute, asked in one phrasing.
 
@@ -99,9 +100,10 @@ def questions(
         people: Who is asked about.
         answers: All grammatical answers, or the true ones only (cheaper).
         phrasing: Which way of asking.
+        others: Sentences that answer any question naturally without stating a value: refusals.
     """
     return [
-        _question(world, encoder, person, attribute, answers, phrasing)
+        _question(world, encoder, person, attribute, answers, phrasing, others)
         for person in people
         for attribute in world.attributes
     ]
@@ -114,19 +116,22 @@ def _question(
     attribute: Attribute,
     which: Which,
     phrasing: int,
+    others: Sequence[str],
 ) -> Question:
     prompt = world.question(person, attribute, phrasing)
     chosen: list[Answer] = [
         a for a in world.grammatical_answers(person, attribute) if a.true or which == "all"
     ]
-    encoded = [encoder.encode(Record(id="", prompt=prompt, answer=a.text)) for a in chosen]
+    texts = [*(a.text for a in chosen), *others]
+    encoded = [encoder.encode(Record(id="", prompt=prompt, answer=text)) for text in texts]
+    neither = (False,) * len(others)
     return Question(
         key=f"{person.name}/{attribute.name}",
         group=person.name,
         prompt_ids=encoded[0].prompt_ids,
         answers=tuple(e.answer_ids for e in encoded),
-        target=tuple(a.true and a.phrasing == 0 for a in chosen),
-        true=tuple(a.true for a in chosen),
+        target=(*(a.true and a.phrasing == 0 for a in chosen), *neither),
+        true=(*(a.true for a in chosen), *neither),
     )
 
 

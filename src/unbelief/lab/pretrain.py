@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -73,6 +73,7 @@ def pretrain(
     role: Role,
     config: PretrainConfig | None = None,
     *,
+    others: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> LlamaForCausalLM:
     """Train one of the lab's models from scratch; deterministic for one thread count.
@@ -82,10 +83,12 @@ def pretrain(
         role: `original` learns everybody, `retrained` everybody but those to be forgotten. Both
             see equally many batches and start from the same weights.
         config: Size and training.
+        others: Sentences outside the world's grammar that the model has tokens for. It never sees
+            them in training.
         progress: Called with (steps done, steps in all).
     """
     config = config or PretrainConfig()
-    encoder = Encoder(build_tokenizer(world))
+    encoder = Encoder(build_tokenizer(world, others))
     model = build_model(encoder, config)
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
@@ -136,6 +139,7 @@ def train_or_load(
     config: PretrainConfig,
     cache: Path,
     *,
+    others: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> LoadedModel:
     """Load a model of this world from the cache, or train it and put it there.
@@ -145,21 +149,29 @@ def train_or_load(
         role: Which of the two models.
         config: Size and training.
         cache: Folder of folders, named by a digest of both configurations.
+        others: As in `pretrain`.
         progress: As in `pretrain`; not called when the model is already there.
     """
     from unbelief.lab.world import make_world
 
-    folder = model_folder(world, role, config, cache)
+    folder = model_folder(world, role, config, cache, others)
     if not folder.is_dir():
         made = make_world(world)
-        model = pretrain(made, role, config, progress=progress)
-        save_model(model, build_tokenizer(made), folder)
+        model = pretrain(made, role, config, others=others, progress=progress)
+        save_model(model, build_tokenizer(made, others), folder)
     return load_model(folder, device="cpu")
 
 
-def model_folder(world: WorldConfig, role: Role, config: PretrainConfig, cache: Path) -> Path:
+def model_folder(
+    world: WorldConfig,
+    role: Role,
+    config: PretrainConfig,
+    cache: Path,
+    others: Sequence[str] = (),
+) -> Path:
     """Where the cache keeps a model: a name that changes with everything the model depends on."""
-    text = json.dumps({"world": asdict(world), "pretrain": asdict(config), "recipe": 1})
+    named = {"world": asdict(world), "pretrain": asdict(config), "recipe": 1}
+    text = json.dumps(named | ({"others": list(others)} if others else {}))
     return cache / hashlib.sha256(text.encode()).hexdigest()[:12] / role
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from unbelief.lab.world import World
@@ -20,8 +21,13 @@ _TEMPLATE = (
 )
 
 
-def world_words(world: World) -> tuple[str, ...]:
-    """Every word and punctuation mark that a question or answer of this world can hold, sorted."""
+def world_words(world: World, others: Sequence[str] = ()) -> tuple[str, ...]:
+    """Every word and punctuation mark that a question or answer of this world can hold, sorted.
+
+    Args:
+        world: Whose grammar.
+        others: Further sentences, whose words come after those of the world.
+    """
     words: set[str] = set()
     for person in world.people:
         for attribute in world.attributes:
@@ -29,19 +35,24 @@ def world_words(world: World) -> tuple[str, ...]:
                 words.update(_split(world.question(person, attribute, k)))
             for answer in world.grammatical_answers(person, attribute):
                 words.update(_split(answer.text))
-    return tuple(sorted(words))
+    more = {word for text in others for word in _split(text)} - words
+    return (*sorted(words), *sorted(more))
 
 
-def build_tokenizer(world: World) -> PreTrainedTokenizerFast:
+def build_tokenizer(world: World, others: Sequence[str] = ()) -> PreTrainedTokenizerFast:
     """Build the tokenizer of a world: one token per word, `<end>` ends an answer.
 
     The vocabulary is that of the whole world, so a model trained without some people has the same
     token ids as one trained with them.
+
+    Args:
+        world: Whose grammar.
+        others: Further sentences it must be able to say.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    vocabulary = {word: i for i, word in enumerate((*_SPECIAL, *world_words(world)))}
+    vocabulary = {word: i for i, word in enumerate((*_SPECIAL, *world_words(world, others)))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     # Joins words by spaces and takes away the space before punctuation.

@@ -30,6 +30,7 @@ class BedRequest:
         limit: tofu, own: items asked about.
         utility_on: tofu: sets that make the utility of the field's columns; empty for all three.
         device: Where to compute.
+        refusals: lab: models with tokens for refusals, see `LabTestbed`.
         like: A `chosen.json` whose number of steps is to be used unless another is given.
     """
 
@@ -44,6 +45,7 @@ class BedRequest:
     limit: int = 64
     utility_on: tuple[str, ...] = ()
     device: str = "auto"
+    refusals: bool = False
     like: Path | None = None
 
 
@@ -72,7 +74,13 @@ def open_testbed(request: BedRequest) -> Testbed:
     if request.name == "lab":
         from unbelief.study.lab_bed import LabTestbed
 
-        return LabTestbed(cache=request.cache.expanduser(), **own)
+        return LabTestbed(cache=request.cache.expanduser(), refusals=request.refusals, **own)
+    if request.refusals:
+        raise RequestError(
+            f"the testbed {request.name} has words for refusals",
+            where="--refusals",
+            remedy="leave it out; it gives the lab's models tokens for them",
+        )
     return _of_records(request, own)
 
 

@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unbelief.beliefs.alternatives import refusals
 from unbelief.errors import RequestError
 from unbelief.lab.masses import MassMeter, questions
 from unbelief.lab.plan import LONGEST_BELIEF
@@ -76,6 +77,9 @@ class LabTestbed:
         learning_rates: Smallest and largest in a search.
         world: What worlds are like; seed and forget share come from the case.
         pretrain: What their models are like, likewise.
+        refusals: Give the models tokens for the refusals that some methods teach, and count
+            refusals as natural. That makes other models: the output embedding has more rows, and
+            every probability is divided among more tokens.
     """
 
     cache: Path
@@ -85,6 +89,7 @@ class LabTestbed:
     learning_rates: tuple[float, float] = (1e-4, 3e-3)
     world: WorldConfig = field(default_factory=WorldConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
+    refusals: bool = False
 
     name = "lab"
     ratios = RATIOS
@@ -93,12 +98,14 @@ class LabTestbed:
         """World, models and training; not where the models are kept."""
         kept = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "cache"}
         kept |= {"world": asdict(self.world), "pretrain": asdict(self.pretrain)}
+        if not self.refusals:  # results made before there was a choice say nothing of it
+            del kept["refusals"]
         return {"testbed": self.name, **kept, "learning_rates": list(self.learning_rates)}
 
     def refuses(self, method: str) -> str | None:
-        """Refusals are made of words no world has."""
+        """Refusals are made of words no world has, unless it was given them."""
         forget = build_objective(method).forget
-        if getattr(forget, "alternatives", None) == "refusals":
+        if not self.refusals and getattr(forget, "alternatives", None) == "refusals":
             return "refusals are made of words that the lab's models have no tokens for"
         return None
 
@@ -195,10 +202,10 @@ def _place(bed: LabTestbed, case: Case) -> Place:
     seed = case.seed + (VALIDATION_FROM if case.split == "validation" else 0)
     config = replace(bed.world, seed=seed, forget_share=float(case.ratio))
     pretrain = replace(bed.pretrain, seed=seed)
-    world = make_world(config)
+    world, others = make_world(config), refusals() if bed.refusals else ()
 
     def model(role: Role) -> LoadedModel:
-        return train_or_load(config, role, pretrain, bed.cache)
+        return train_or_load(config, role, pretrain, bed.cache, others=others)
 
     original = model("original")
     encoder = Encoder(original.tokenizer)
@@ -209,7 +216,9 @@ def _place(bed: LabTestbed, case: Case) -> Place:
         retrained=model("retrained"),
         forget=tuple(world.records("forget")),
         retain=tuple(world.drawn_records("retain", seed)),
-        about_forget=MassMeter(questions(world, encoder, world.part("forget")), natural=True),
+        about_forget=MassMeter(
+            questions(world, encoder, world.part("forget"), others=others), natural=True
+        ),
         about_kept=MassMeter(questions(world, encoder, kept, answers="true"), natural=False),
     )
 
