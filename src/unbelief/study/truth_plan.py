@@ -22,7 +22,7 @@ METHODS = (
     "undial", "ce-u", "pdu", "rmu", IMITATION,
 )  # fmt: skip
 """Not here: methods that teach refusals or made-up answers (`po`, `idk-dpo`, `flat`, `altpo`), for
-which the lab's usual vocabulary has no words, and those that in the lab give the same models as another
+which the lab's models have no words, and those that in the lab give the same models as another
 one here (`graddiff-control` as `bs-t`, `npow` and `bs-tw` as `npo`)."""
 _OPTIONS: Mapping[str, Mapping[str, str | int]] = MappingProxyType(
     {
