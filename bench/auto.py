@@ -1,8 +1,8 @@
 """`--method auto` where the truth is known: the lab's exact masses, and small models of TOFU.
 
-    python bench/auto.py lab --seeds 0 1 2 --budget 4     # auto and three defaults, per world
+    python bench/auto.py lab --seeds 0 1 2 --budget 60    # auto and three defaults, per world
     python bench/auto.py levels --seeds 0 1 2 3 4         # the estimated level against the truth
-    python bench/auto.py tofu --model MODEL --retrained RETRAINED --data TOFU_FOLDER --budget 6
+    python bench/auto.py tofu --model MODEL --retrained RETRAINED --data TOFU_FOLDER --budget 60
 
 Interrupted, a command goes on with what is not there yet.
 """
@@ -130,7 +130,7 @@ def auto_in(world: World, name: str, args: argparse.Namespace) -> dict[str, Any]
             model=world.folder,
             forget=forget,
             retain=retain,
-            options=AutoOptions(budget=args.budget),
+            options=AutoOptions(budget=args.budget, trials=args.trials, steps=args.steps),
             train=TrainOptions(
                 per_device_train_batch_size=PAIRS, gradient_accumulation_steps=1, seed=world.seed
             ),
@@ -353,14 +353,16 @@ class Gap:
 def auto_on_tofu(
     args: argparse.Namespace, forget: list[Any], retain: list[Any], output: Path
 ) -> dict[str, Any]:
-    """The command's own defaults, but for the budget."""
+    """The command's own defaults, but for budget, steps and 16 pairs per step."""
     from unbelief.auto import AutoOptions, AutoUnlearner
+    from unbelief.train.options import TrainOptions
 
     result = AutoUnlearner(
         model=args.model,
         forget=forget,
         retain=retain,
-        options=AutoOptions(budget=args.budget),
+        options=AutoOptions(budget=args.budget, trials=args.trials, steps=args.steps),
+        train=TrainOptions(per_device_train_batch_size=8, gradient_accumulation_steps=2),
         device="cpu",
         progress=False,
     ).run(output)
@@ -402,6 +404,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=OUTPUT)
     parser.add_argument("--budget", type=float, default=4.0)
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--trials", type=int, default=8)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--retrained", type=Path)
     parser.add_argument("--data", type=Path)

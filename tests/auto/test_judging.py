@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from unbelief.auto.aims import Aim, Mark, aim_of
 from unbelief.auto.choosing import choose, why_not
-from unbelief.auto.judging import Aim, Mark, Point, Trial, aim_of, point_of, should_end
+from unbelief.auto.judging import Point, Trial, point_of, should_end
 from unbelief.auto.portfolio import Strength
 from unbelief.auto.yardstick import Reading
 from unbelief.errors import Inconclusive

@@ -2,8 +2,8 @@
 
 All records to forget are unlearned. Half of their clusters (author, document, or the person a
 prompt asks about; where these are few, half of the records) serve the choice, the other half is
-asked about only at the end. Of the records to keep a few of each half are measured and left out of the rehearsal, so that what they show is
-what is kept without being taught again.
+asked about only at the end. Of the records to keep a few of each half are measured and left out of
+the rehearsal, so that what they show is what is kept without being taught again.
 """
 
 from __future__ import annotations

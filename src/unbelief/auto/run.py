@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unbelief import processes
+from unbelief.auto.aims import Aim
 from unbelief.auto.choosing import Choice, choose
 from unbelief.auto.document import document, explanation
 from unbelief.auto.journal import Journal, search_folder
-from unbelief.auto.judging import Aim, point_of
+from unbelief.auto.judging import point_of
 from unbelief.auto.options import AutoOptions, check_not_searched
 from unbelief.auto.portfolio import entries
 from unbelief.auto.searching import Searching

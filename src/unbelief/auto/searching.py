@@ -10,10 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from unbelief.auto.aims import Aim, aim_of
 from unbelief.auto.clock import Clock, Pace, draws, steps_that_fit
 from unbelief.auto.items import Half, Items
 from unbelief.auto.journal import Journal
-from unbelief.auto.judging import Aim, Trial, aim_of
+from unbelief.auto.judging import Trial
 from unbelief.auto.options import AutoOptions
 from unbelief.auto.portfolio import Entry, Strength, first_rate, ranges
 from unbelief.auto.prepare import PROBE, References, Said, Stopwatch, items_of, references

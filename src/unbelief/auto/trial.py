@@ -10,7 +10,8 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from unbelief.auto.judging import Aim, Point, point_of, should_end
+from unbelief.auto.aims import Aim
+from unbelief.auto.judging import Point, point_of, should_end
 from unbelief.auto.yardstick import Reading
 from unbelief.models.runner import AnswerModel
 
