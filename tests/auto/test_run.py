@@ -16,7 +16,7 @@ def arguments(folder: Path, output: Path, *extra: object, trials: int = 2) -> li
     return [
         *("unlearn", "--method", "auto", "--model", folder / "model", "--output", output),
         *("--forget", folder / "forget.jsonl", "--retain", folder / "retain.jsonl"),
-        *("--set", f"trials={trials}", "--set", "steps=8", "--set", "measurements=4"),
+        *("--set", f"trials={trials}", "--set", "steps=24", "--set", "measurements=4"),
         *("--set", "methods=transplant,wga", "--per-device-train-batch-size", 6),
         *("--gradient-accumulation-steps", 1, "--device", "cpu", "--quiet", "--json", *extra),
     ]
@@ -46,12 +46,12 @@ def test_what_a_search_leaves(straight: tuple[Path, Called]) -> None:
     chosen = auto["chosen"]
     for trial in auto["trials"]:
         assert (trial["not_chosen"] is None) == (trial["number"] == chosen["trial"])
-        assert [p["step"] for p in trial["points"]][:2] == [2, 4]
+        assert [p["step"] for p in trial["points"]][:2] == [6, 12]
     # The final run is the chosen trial again: the same steps, the same numbers.
     assert details["steps"] == chosen["stopped_at"] == chosen["point"]["step"]
     config = details["provenance"]["config"]
     assert config["train"]["learning_rate"] == chosen["learning_rate"]
-    assert config["train"]["max_steps"] == auto["steps"] == 8
+    assert config["train"]["max_steps"] == auto["steps"] == 24
     for score in SCORES:
         assert auto["report"]["choice"][score]["value"] == chosen["point"]["leak"][score]
     assert auto["report"]["choice"]["utility"]["value"] == chosen["point"]["utility"]
@@ -179,3 +179,5 @@ def test_methods_says_what_there_is() -> None:
     assert "picks method and strength" in call("methods").out.splitlines()[-1]
     described = call("methods", "auto").out
     assert "transplant+wga" in described and "keep=0.95" in described
+    as_data = json.loads(call("methods", "auto", "--json").out)
+    assert as_data["options"]["keep"]["default"] == 0.95

@@ -104,6 +104,21 @@ def describe() -> str:
     return "\n".join(lines)
 
 
+def described() -> dict[str, Any]:
+    """The same as plain data."""
+    from dataclasses import asdict
+
+    from unbelief.auto.options import AutoOptions
+    from unbelief.auto.portfolio import PORTFOLIO
+
+    options = {
+        name: {"default": one.default, "description": one.description}
+        for name, one in AutoOptions.model_fields.items()
+    }
+    portfolio = [asdict(entry) for entry in PORTFOLIO]
+    return {"name": NAME, "summary": SUMMARY, "portfolio": portfolio, "options": options}
+
+
 def _refuse(config: Any, track: str | None) -> None:
     if config.retain is None:
         from unbelief.auto.workshop import no_retain

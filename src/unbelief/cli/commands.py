@@ -144,8 +144,8 @@ def methods(name: str | None, as_json: bool) -> None:
     from unbelief.objectives import methods as all_methods
 
     found = all_methods()
-    if name == automatic.NAME and not as_json:
-        print(automatic.describe())
+    if name == automatic.NAME:
+        print(json.dumps(automatic.described()) if as_json else automatic.describe())
         return
     if name is not None:
         build_objective(name)  # an unknown name fails with a suggestion
