@@ -322,35 +322,58 @@ def table(results: Results) -> str:
     lines = ["| | worlds | " + " | ".join(names) + " | distance |", "|---" * 7 + "|"]
     seeds = sorted({s for e in done.values() for s in e["seeds"]}, key=int)
     for role in ("original", "retrained"):
-        rows = [references[s][role] for s in seeds]
-        lines.append(_line(role, [[r[n] for r in rows] for n in names], len(seeds)) + " |")
-    for name, entry in done.items():
-        rows = list(entry["seeds"].values())
-        columns = [[r[n] for r in rows] for n in (*names, "distance")]
-        lines.append(_line(name, columns, len(rows)))
-    lines += ["", "| signal | by row | by person |", "|---|---|---|"]
+        cells = [interval([references[s][role][n] for s in seeds], 0, 1) for n in names]
+        lines.append(f"| {role} | {len(seeds)} | " + " | ".join(cells) + " | |")
+    ordered = sorted(done, key=lambda name: _order(*name.rsplit(" ", 1)))
+    for name in ordered:
+        rows = list(done[name]["seeds"].values())
+        cells = [interval([r[n] for r in rows], 0, 1) for n in names]
+        cells.append(interval([r["distance"] for r in rows], 0, 3))
+        lines.append(f"| {name} | {len(rows)} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", *_differences(done, ordered), "", *_found(results)])
+
+
+def _order(method: str, variant: str) -> tuple[int, int]:
+    return list(METHODS).index(method), VARIANTS.index(variant)
+
+
+def _differences(done: dict[str, Any], ordered: list[str]) -> list[str]:
+    """World by world, a variant minus `given` of the same method."""
+    names = ("named", "not named", "retained", "distance")
+    lines = ["| minus `given` | worlds | " + " | ".join(names) + " |", "|---" * 6 + "|"]
+    for name in ordered:
+        method, variant = name.rsplit(" ", 1)
+        own, plain = done[name]["seeds"], done.get(f"{method} given", {"seeds": {}})["seeds"]
+        both = [s for s in own if s in plain]
+        if variant == "given" or not both:
+            continue
+        cells = [interval([own[s][n] - plain[s][n] for s in both], -3, 3, "+") for n in names]
+        lines.append(f"| {name} | {len(both)} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _found(results: Results) -> list[str]:
+    """Shares of those found that are meant, by signal."""
+    lines = ["| signal | by row | by person |", "|---|---|---|"]
     found = results.part("identify")
     for signal in next(iter(found.values()), {}):
         rows = [v[signal] for s, v in found.items() if int(s) != SEARCHED]
-        cells = " | ".join(interval([r[by] for r in rows]) for by in ("row", "group"))
+        cells = " | ".join(interval([r[by] for r in rows], 0, 1) for by in ("row", "group"))
         lines.append(f"| {signal} | {cells} |")
-    return "\n".join(lines)
+    return lines
 
 
-def _line(name: str, columns: list[list[float]], worlds: int) -> str:
-    return f"| {name} | {worlds} | " + " | ".join(interval(c) for c in columns) + " |"
-
-
-def interval(values: list[float]) -> str:
-    """Mean (t-interval); masses and shares end at 0 and 1, so the interval does too."""
+def interval(values: list[float], least: float, largest: float, sign: str = "") -> str:
+    """Mean (t-interval), cut where the quantity ends."""
     from unbelief.lab.intervals import seed_mean
 
+    form = f"{sign}.3f"
     if len(values) < 2:
-        return f"{values[0]:.3f}"
+        return f"{values[0]:{form}}"
     e = seed_mean(values)
     assert e.value is not None and e.low is not None and e.high is not None
-    high = min(e.high, 1.0) if max(values) <= 1 else e.high
-    return f"{e.value:.3f} ({max(e.low, 0.0):.3f} to {high:.3f})"
+    low, high = max(e.low, least), min(e.high, largest)
+    return f"{e.value:{form}} ({low:{form}} to {high:{form}})"
 
 
 def main() -> None:
