@@ -282,7 +282,7 @@ BY_HAND: dict[str, dict[str, Any]] = {
 
 
 def tofu(args: argparse.Namespace) -> None:
-    """Auto, hand-chosen settings and the program's defaults on TOFU's forget05."""
+    """Auto, hand-chosen settings and the program's defaults on a forget split of TOFU."""
     quiet()
     from unbelief.data import read_records
     from unbelief.data.tofu import ROWS_PER_AUTHOR
@@ -290,9 +290,9 @@ def tofu(args: argparse.Namespace) -> None:
     results = Results(args.output)
     forget, retain = (
         read_records(args.data / name, group_by_rows=ROWS_PER_AUTHOR)
-        for name in ("forget05.jsonl", "retain90.jsonl")
+        for name in (f"{args.split}.jsonl", "retain90.jsonl")
     )
-    done = results.part("tofu")
+    done = results.part(f"tofu {args.split}")
     if "levels" not in done:
         done["levels"] = compared(args.model, args.retrained, forget, retain, 0)
         print(json.dumps(done["levels"]))
@@ -353,7 +353,7 @@ class Gap:
 def auto_on_tofu(
     args: argparse.Namespace, forget: list[Any], retain: list[Any], output: Path
 ) -> dict[str, Any]:
-    """The command's own defaults, but for budget, steps and 16 pairs per step."""
+    """The command's own defaults, but for budget, trials, steps and 16 pairs per step."""
     from unbelief.auto import AutoOptions, AutoUnlearner
     from unbelief.train.options import TrainOptions
 
@@ -408,6 +408,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path)
     parser.add_argument("--retrained", type=Path)
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--split", default="forget05")
     parser.add_argument("--only", nargs="*", default=[])
     args = parser.parse_args()
     {"lab": lab, "levels": levels, "tofu": tofu}[args.what](args)

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
+from unbelief.auto.journal import Journal
 from unbelief.auto.judging import Point, Trial
+from unbelief.auto.options import AutoOptions
 from unbelief.auto.portfolio import Entry, Strength, ranges
 from unbelief.auto.search import Space, rounded, search
+from unbelief.auto.searching import Searching
 
 NAMES = ("wga", "tnpo", "bs-t", "npo", "graddiff")
 
@@ -83,3 +87,22 @@ def test_the_same_outcomes_give_the_same_list() -> None:
 def test_strengths_have_three_digits() -> None:
     found = rounded(Strength(learning_rate=0.00123456, forget_weight=0.14142))
     assert (found.learning_rate, found.forget_weight) == (0.00123, 0.141)
+
+
+def test_what_an_earlier_start_did_is_done_again_in_the_same_order(tmp_path: Path) -> None:
+    """It ran tnpo first, because wga did not fit then; afterwards it had begun the final run."""
+    journal, entries = Journal(tmp_path), {e.name: e for e in space().entries}
+    trial = Runner()(0, entries["tnpo"], Strength(learning_rate=1e-3, forget_weight=0.2))
+    journal.keep_trial(trial, {"step_seconds": 2.0})
+    journal.keep("prepared", {"seconds": 3.5, "steps": 8, "pace": {}})
+    again = Searching(
+        shop=None,  # type: ignore[arg-type]  # nothing is run
+        journal=journal,
+        options=AutoOptions(budget=100),
+        wanted=space().entries,
+    )
+    assert journal.spent == 4.5 and again.clock.before == 4.5
+    assert journal.trial(0) == trial and journal.steps_of(0) == 2.0
+    assert [e for e in entries if again._fits(entries[e], [])] == ["tnpo"]
+    journal.keep("final", {"trial": 0, "step": 1})
+    assert not again._fits(entries["wga"], [trial])

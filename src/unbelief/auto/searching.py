@@ -62,6 +62,7 @@ class Searching:
     wanted: tuple[Entry, ...]
     found: Found | None = None
     clock: Clock = field(init=False)
+    _ran: list[Trial] = field(default_factory=list, init=False)
     _yardstick: Yardstick = field(init=False)
     _items: dict[Half, Items] = field(init=False)
     _references: References = field(init=False)
@@ -84,6 +85,7 @@ class Searching:
                 trial = self.journal.trial(number)
                 if trial is None:
                     trial = self._try(number, entry, strength, aim)
+                self._ran.append(trial)
                 self.clock.learn(entry, self.journal.steps_of(number))
                 shown.update(1)
                 return trial
@@ -218,15 +220,23 @@ class Searching:
         return self.clock.predicted(entry, self.steps, len(self.at), pace, asked)
 
     def _fits(self, entry: Entry, trials: Sequence[Trial]) -> bool:
-        """Whether a trial can begin; one that was run before always can.
+        """Whether a trial can begin.
 
-        The final run may be this very entry's, or that of the slowest trial so far.
+        What an earlier start did is done again in the same order: the trials that it ran are
+        there, those that it had no time for are left out, and once it had begun the final run,
+        nothing is added.
         """
-        if self.journal.trial(len(trials)) is not None:
-            return True
+        kept = self.journal.trial(len(trials))
+        if kept is not None:
+            return kept.entry == entry.name
+        if self.journal.state("final") is not None:
+            return False
         predicted = self._predicted(entry)
-        longest = max([predicted, *(t.seconds for t in trials)])
-        return self.clock.fits(predicted, longest)
+        return self.clock.fits(predicted, self._reserve(predicted, trials))
+
+    def _reserve(self, predicted: float, trials: Sequence[Trial]) -> float:
+        """Seconds for the final run: that of the trial to come, or of the slowest so far."""
+        return max([predicted, *(trial.seconds for trial in trials)])
 
     def _try(self, number: int, entry: Entry, strength: Strength, aim: Aim) -> Trial:
         started = time.monotonic()
@@ -234,7 +244,7 @@ class Searching:
             lambda model: self.read(model, "choice"),
             aim,
             self.at,
-            self.clock.deadline(self._predicted(entry)),
+            self.clock.deadline(self._reserve(self._predicted(entry), self._ran)),
             self.journal.bank if teaches(entry) else None,
             lambda _point: None,
         )
