@@ -108,7 +108,10 @@ class Browser:
         return [entry["message"] for entry in self.call("POST", "se/log", {"type": "browser"})]
 
     def requests(self) -> list[str]:
-        """Addresses asked for since the page was opened, but for those the policy stopped."""
+        """Addresses asked for since the page was opened, but for those the policy stopped.
+
+        A slow start still loads parts of the browser's own first tab then; they are left out.
+        """
         entries = self.call("POST", "se/log", {"type": "performance"})
         messages = [json.loads(entry["message"])["message"] for entry in entries]
         stopped = {
@@ -121,6 +124,7 @@ class Browser:
             for m in messages
             if m["method"] == "Network.requestWillBeSent"
             and m["params"]["requestId"] not in stopped
+            and not m["params"].get("documentURL", "").startswith("chrome://")
         ]
 
     def _find(self, selector: str) -> str:
