@@ -124,7 +124,7 @@ class Browser:
             for m in messages
             if m["method"] == "Network.requestWillBeSent"
             and m["params"]["requestId"] not in stopped
-            and not m["params"].get("documentURL", "").startswith("chrome://")
+            and not m["params"].get("documentURL", "").startswith(("chrome:", "chrome-untrusted:"))
         ]
 
     def _find(self, selector: str) -> str:
