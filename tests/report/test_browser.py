@@ -278,6 +278,15 @@ def test_stacked_tables_stay_tables_on_a_phone(window, pages):
     roles = [n.get("role", {}).get("value") for n in nodes if not n["ignored"]]
     for role, least in (("table", 8), ("rowheader", 20), ("columnheader", 20), ("cell", 50)):
         assert roles.count(role) >= least, role
+    over = """
+        return [...document.querySelectorAll('.stack td')].filter(td => {
+            const room = td.parentElement.getBoundingClientRect(), own = td.getBoundingClientRect();
+            const next = td.nextElementSibling?.getBoundingClientRect();
+            const beside = next && next.top < own.bottom && own.right > next.left + 1;
+            return own.width && (own.right > room.right + 1 || beside);
+        }).map(td => td.outerHTML);
+    """
+    assert window.run(over) == []  # no cell sticks out of its row or into the next cell
 
 
 def test_paper_shows_responses_and_every_detail(page):
