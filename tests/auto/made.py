@@ -36,7 +36,7 @@ def records() -> tuple[list[Record], list[Record]]:
     return every[:FORGOTTEN], every[FORGOTTEN:]
 
 
-def save_knowing(folder: Path, steps: int = 120, known: list[Record] | None = None) -> Path:
+def save_knowing(folder: Path, steps: int = 80, known: list[Record] | None = None) -> Path:
     """A model that has learnt people, saved with plain Transformers."""
     torch.manual_seed(0)
     model, tokenizer = tiny_model("llama"), tiny_tokenizer("word")

@@ -52,7 +52,7 @@ def test_the_estimate_against_a_model_that_never_saw_the_records(
     knowing: Path, items: Items, tmp_path: Path
 ) -> None:
     """The two are nearer to each other than either is to the original."""
-    gold = save_knowing(tmp_path / "gold", known=people()[FORGOTTEN:])
+    gold = save_knowing(tmp_path / "gold", 60, known=people()[FORGOTTEN:])
     yardstick, model = ready(knowing / "model")
     estimate = yardstick.level(model, items).estimates()["probability"]
     truth = yardstick.read(ready(gold)[1], items).value("probability")
