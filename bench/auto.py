@@ -294,9 +294,12 @@ def tofu(args: argparse.Namespace) -> None:
     )
     done = results.part(f"tofu {args.split}")
     if "levels" not in done:
-        done["levels"] = compared(args.model, args.retrained, forget, retain, 0)
-        print(json.dumps(done["levels"]))
+        some = forget[:: args.every]
+        done["levels"] = compared(args.model, args.retrained, some, retain, 0) | {"n": len(some)}
+        print(json.dumps(done["levels"]), flush=True)
         results.save()
+    if args.only == ["levels"]:
+        return
     judge = Gap(args, forget, retain)
     for name in ("original", "retrained"):
         if name not in done:
@@ -408,6 +411,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path)
     parser.add_argument("--retrained", type=Path)
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--every", type=int, default=1, help="levels: take only each n-th record")
     parser.add_argument("--split", default="forget05")
     parser.add_argument("--only", nargs="*", default=[])
     args = parser.parse_args()
