@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.audit.made import FORGET, save_data, save_model
+from tests.cli.common import call
 from tests.judge.made import Rules, by_the_rules, obedient
 from tests.judge.server import running
 from unbelief.audit.gates import read_rules
@@ -159,12 +160,19 @@ def test_an_interrupted_judge_is_asked_only_for_the_rest(world, tmp_path):
     for key, row in rows(whole).items():
         assert rows(found)[key].after == row.after, key
     # Recorded answers stay with the audit and can be replayed.
-    from unbelief.judge import Replay
-
     kept = tmp_path / "b" / "measurements" / "judge.answers.jsonl"
-    replayed = audit(given, tmp_path / "c", judge=Replay(kept))
-    assert replayed.judge.valid and replayed.judge.who["replayed"] is True
-    assert [r.after for r in replayed.attacks] == [r.after for r in whole.attacks]
+    command = ["audit", *(f"--{n}={getattr(given, n)}" for n in
+               ("model", "original", "forget", "retain")), "--attacks", "jailbreak",
+               "--samples", "1", "--device", "cpu", "--quiet", "--judge-prices", "1,2"]  # fmt: skip
+    done = call(*command, "--judge", f"replay:{kept}", "--output", tmp_path / "c")
+    assert done.code == 0, done.err
+    saved = AuditDocument.model_validate_json((tmp_path / "c" / "audit.json").read_text())
+    assert saved.judge.valid and saved.judge.who["replayed"] is True
+    # 10 tokens in and 3 out of every reply, at 1 and 2 a million.
+    assert saved.judge.cost == pytest.approx(saved.judge.questions * 16e-6)
+    assert [r.after for r in saved.attacks] == [r.after for r in whole.attacks]
+    refused = call(*command, "--output", tmp_path / "d")
+    assert refused.code == 2 and "--judge-prices is given without a judge" in refused.err
 
 
 def test_grades_of_several_seeds_are_those_of_the_seed_that_gives_most_away(world, tmp_path):
