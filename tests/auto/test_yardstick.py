@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,17 @@ def test_the_estimate_against_a_model_that_never_saw_the_records(
     three = references(single, same, halves, None, 0.25)[0]  # type: ignore[arg-type]
     assert three.how == GIVEN and three.level["report"]["probability"]["value"] == 0.25
     assert three.estimated["report"]["probability"] == one.estimated["report"]["probability"]
+
+
+def test_key_facts_may_be_the_score_where_records_tell_them(knowing: Path, items: Items) -> None:
+    """Nothing is given of the answer, so its text cannot be gone on with."""
+    yardstick, model = ready(knowing / "model", ("key_fact_recall",))
+    assert yardstick.read(model, items).value("key_fact_recall") == 1.0
+    level = yardstick.level(model, items).value("key_fact_recall")
+    assert level is not None and level <= 0.5
+    without = Items(tuple(replace(r, facts=()) for r in items.forget), items.retain, ())
+    reading = yardstick.read(model, without).values["key_fact_recall"]
+    assert reading.value is None and "neither facts nor perturbed" in next(iter(reading.reasons))
 
 
 def test_no_neighbour_means_no_level_and_says_so() -> None:

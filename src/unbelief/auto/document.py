@@ -18,7 +18,9 @@ VERSION = 1
 LIMITS = (
     "the interval of an estimated level resamples records; it does not contain what the idea "
     "itself is off by, that a model which never saw the records takes their subject for a stranger",
-    "the choice is made by one score and one seed; `unbelief audit` looks for what it does not see",
+    "where answers are long and their own, an estimated level is an upper bound: the original "
+    "knows their text and, given its beginning, goes on with it whatever was asked",
+    "the choice is made by few scores and one seed; `unbelief audit` looks for what it misses",
 )
 
 

@@ -39,8 +39,10 @@ class AutoOptions(BaseModel):
     )
     limit: int = Field(64, ge=2, description="records asked about, of each kind and half")
     strangers: int = Field(3, ge=2, description="strangers asked about per record to forget")
-    score: Literal["both", "extraction_strength", "probability"] = Field(
-        "both", description="what the leak is measured by: extraction_strength, probability or both"
+    score: Literal["both", "extraction_strength", "probability", "key_fact_recall"] = Field(
+        "both",
+        description="what the leak is measured by: extraction_strength, probability, both of "
+        "them, or key_fact_recall, which generates answers and needs records that tell their facts",
     )
     methods: str = Field("", description="names, with commas; none: the portfolio")
     leak_level: float | None = Field(

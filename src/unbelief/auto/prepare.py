@@ -26,7 +26,7 @@ from unbelief.beliefs.sampler import sample_answers
 from unbelief.models.runner import AnswerModel
 from unbelief.types import Record
 
-ESTIMATED = "estimated from what the original says about strangers"
+ESTIMATED = "estimated from what the original says about strangers (high for long answers)"
 MEASURED = "measured on the retrained model"
 GIVEN = "given by the user"
 PROBE = 3

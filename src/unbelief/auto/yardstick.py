@@ -9,7 +9,8 @@ of the original: for a record (x_E, y_E) about E and strangers E'_1 ... E'_k
 with S a score of the original model (extraction strength and probability) and ρ the renaming: how
 much of the true answer follows from general knowledge, the question and chance. The interval
 resamples the records' clusters. It does not contain what the assumption itself is off by, which
-docs/auto.md measures where retrained models exist.
+docs/auto.md measures where retrained models exist: little for short answers in shared words; for
+long ones it is an upper bound, since the original knows their text whatever it is asked.
 
 Naturalness is asked the same way. T is the probability per token of what the original says about
 strangers, told as an answer about E; its level is that of the same answers moved to yet another
@@ -35,6 +36,7 @@ from unbelief.tokens import Encoder
 from unbelief.types import Estimate, Record, Score
 
 UTILITY, TOLD, FACTS = "utility", "told", "key_facts"
+_RECALL = "key_fact_recall"
 NO_STRANGERS = (
     "no prompt to forget names anybody whose name could be replaced, so nothing was asked about "
     "strangers by name"
@@ -104,11 +106,14 @@ class Yardstick:
         return Reading({**found.values, **{s: missing(why, unit="share") for s in self.scores}})
 
     def _leak(self, records: Sequence[Record], facts: bool) -> dict[str, Metric]:
-        found = {name: metric(name) for name in self.scores}
+        found = {name: self._metric(name) for name in self.scores}
         if facts and any(r.facts or r.perturbed for r in records):
-            options = {"max_new_tokens": self.max_new_tokens}
-            found[FACTS] = metric("key_fact_recall", options=options)
+            found[FACTS] = self._metric(_RECALL)
         return found
+
+    def _metric(self, name: str) -> Metric:
+        options = {"max_new_tokens": self.max_new_tokens} if name == _RECALL else {}
+        return metric(name, options=options)
 
     def _ask(self, model: AnswerModel, asked: Sequence[_Asked]) -> Reading:
         asked = [one for one in asked if one.records]
