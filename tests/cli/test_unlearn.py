@@ -315,8 +315,8 @@ FLAGS = """
 --gradient_accumulation_steps --help --json --learning-rate --learning_rate --ledger --lora
 --max-steps --max_steps --merge --method --model --no-bf16 --no-gradient-checkpointing --no-merge
 --num-train-epochs --num_train_epochs --output --overwrite --per-device-train-batch-size
---per_device_train_batch_size --quiet --request-id --request_id --restart --retain --retrained --seed
---set --track --trust-remote-code
+--per_device_train_batch_size --quiet --request-id --request_id --restart --retain --retrained
+--seed --set --track --trust-remote-code
 """
 
 
