@@ -16,10 +16,11 @@ def some(rows: int, columns: int) -> torch.Tensor:
 
 # 2,500 columns: two whole blocks of 1,024 and a rest.
 @pytest.mark.parametrize("enabled", [True, False])
-@pytest.mark.parametrize("rows", [1, 7, 40])
+@pytest.mark.parametrize("rows", [1, 16, 40])
 def test_products_are_those_of_fp64(
     enabled: bool, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(products, "_LARGE", 2000)
     if not enabled:
         monkeypatch.setattr(products, "_has_onednn", lambda *tensors: False)
     hidden, weight, dz = some(rows, 24), some(2500, 24), some(rows, 2500)
@@ -51,13 +52,32 @@ def test_other_dtypes_are_left_to_pytorch(dtype: torch.dtype) -> None:
     assert torch.equal(times(dz, weight), dz @ weight)
 
 
+def test_few_shapes_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = set()
+
+    def seen(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        shapes.add((len(x), len(weight)))
+        return x @ weight.t()
+
+    monkeypatch.setattr(products, "_LARGE", 1)
+    monkeypatch.setattr(products, "_has_onednn", lambda *tensors: True)
+    monkeypatch.setattr(products, "_onednn", seen)
+    weight = some(50, 8)
+    for rows in range(1, 33):
+        logits_into(torch.empty(rows, 50), some(rows, 8), weight)
+        times(some(rows, 50), weight)
+    # 1 to 16 rows become 16, 17 to 32 become 32; the other way round only whole sixteens count.
+    assert shapes == {(16, 50), (32, 50), (16, 8), (32, 8)}
+
+
 def test_no_rows_at_all() -> None:
     out = torch.empty(0, 50)
     logits_into(out, torch.empty(0, 8), some(50, 8))
     assert times(torch.empty(0, 50), some(50, 8)).shape == (0, 8)
 
 
-def test_views_of_a_larger_buffer() -> None:
+def test_views_of_a_larger_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "_LARGE", 1)
     weight, buffer = some(300, 16)[::2], torch.zeros(9, 150)
     logits_into(buffer[2:5], some(3, 16), weight)
     torch.testing.assert_close(buffer[2:5], some(3, 16) @ weight.t())

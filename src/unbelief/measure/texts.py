@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Prompts of one batch at most: enough batches for several processes, and on a CPU a cache of keys
 # and values that stays small.
-_MOST_PROMPTS = {"cpu": 48}
+_MOST_PROMPTS = {"cpu": 24}
 _MOST_PROMPTS_DEVICE = 256
 
 
