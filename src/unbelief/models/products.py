@@ -12,10 +12,10 @@ from torch import Tensor
 # Columns of logits per product on a CPU. A BLAS that writes far longer rows at once works in memory
 # instead of the cache: two thirds of the speed at 128,256 (MKL, two cores, 130 to 384 rows).
 _COLUMNS = 1024
-# oneDNN keeps a compiled product per shape, a hundred kilobytes and more each, and batches have any
-# number of rows: only multiples of this are given to it, so that there are few shapes.
-_ROWS = 16
-_LARGE = 16_384  # rows of an output embedding from which on it is worth it
+# Rows of an output embedding from which on oneDNN is worth it: it keeps a compiled product for each
+# of the last 1,024 shapes, a hundred kilobytes and more each, and batches have any number of rows.
+# (Filling rows up to multiples of 16 would cost more than the library gains.)
+_LARGE = 16_384
 
 
 def _has_onednn(*tensors: Tensor) -> bool:
@@ -34,32 +34,19 @@ def _onednn(x: Tensor, weight: Tensor) -> Tensor:
     return product
 
 
-def _padded(x: Tensor) -> Tensor:
-    """The same with rows of zeros up to a multiple of `_ROWS`."""
-    return torch.nn.functional.pad(x, (0, 0, 0, -len(x) % _ROWS))
-
-
 def logits_into(out: Tensor, hidden: Tensor, weight: Tensor) -> None:
     """Out = hidden · weightᵀ, for (n, d), (V, d) and (n, V), all of one dtype."""
     width = len(weight) if out.is_cuda else _COLUMNS
     fast = len(weight) >= _LARGE and _has_onednn(hidden, weight)
-    padded = _padded(hidden) if fast else hidden
     for start in range(0, len(weight), width):
         block = slice(start, start + width)
         if fast:
-            out[:, block] = _onednn(padded, weight[block])[: len(hidden)]
+            out[:, block] = _onednn(hidden, weight[block])
         else:
             torch.mm(hidden, weight[block].t(), out=out[:, block])
 
 
 def times(dz: Tensor, weight: Tensor) -> Tensor:
     """Dz · weight, (n, d), for (n, V) and (V, d)."""
-    if len(weight) < _LARGE or not _has_onednn(dz, weight):
-        return dz @ weight
-    most = len(dz) - len(dz) % _ROWS  # padding would copy the whole of dz
-    if not most:
-        return dz @ weight
-    parts = [_onednn(dz[:most], weight.t())]
-    if most < len(dz):
-        parts.append(dz[most:] @ weight)
-    return torch.cat(parts)
+    fast = len(weight) >= _LARGE and _has_onednn(dz, weight)
+    return _onednn(dz, weight.t()) if fast else dz @ weight
