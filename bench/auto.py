@@ -10,7 +10,6 @@ Interrupted, a command goes on with what is not there yet.
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import shutil
 import tempfile
@@ -18,6 +17,8 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from lab_worlds import Results, World
 
 OUTPUT = Path("bench/results/auto.json")
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -27,70 +28,6 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 PAIRS = 8
 STEPS = 120
-
-
-class Results:
-    """A JSON file that grows run by run."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.values: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-
-    def part(self, name: str) -> dict[str, Any]:
-        """A section of it, made where absent."""
-        part: dict[str, Any] = self.values.setdefault(name, {})
-        return part
-
-    def save(self) -> None:
-        """Write everything, with what it was made with."""
-        from unbelief.provenance import environment, utc_now
-
-        self.values["environment"] = {**asdict(environment()), "written": utc_now()}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(json.dumps(self.values, indent=1, default=str) + "\n")
-
-
-class World:
-    """One seed of the lab: models, records, exact masses."""
-
-    def __init__(self, seed: int, cache: Path):
-        from unbelief.lab import MassMeter, PretrainConfig, WorldConfig, make_world
-        from unbelief.lab.masses import questions
-        from unbelief.lab.pretrain import model_folder, train_or_load
-        from unbelief.tokens.encode import Encoder
-
-        config, pretrain = WorldConfig(seed=seed), PretrainConfig(seed=seed)
-        self.seed, self.world = seed, make_world(config)
-        self.original = train_or_load(config, "original", pretrain, cache)
-        self.retrained = train_or_load(config, "retrained", pretrain, cache)
-        self.folder = model_folder(config, "original", pretrain, cache)
-        self.retrained_folder = model_folder(config, "retrained", pretrain, cache)
-        self.encoder = Encoder(self.original.tokenizer)
-        people, kept = self.world.part("forget"), self.world.part("retain")
-        self.forget = MassMeter(questions(self.world, self.encoder, people), natural=True)
-        self.kept = MassMeter(
-            questions(self.world, self.encoder, kept, answers="true"), natural=False
-        )
-        self.target = self.masses(self.retrained.model)
-
-    def records(self) -> tuple[list[Any], list[Any]]:
-        """Records to forget and to keep."""
-        return self.world.records("forget"), self.world.drawn_records("retain", self.seed)
-
-    def masses(self, model: Any) -> dict[str, float]:
-        """Exact masses, means over people."""
-        forget, kept = self.forget.measure(model), self.kept.measure(model)
-        assert forget.natural is not None
-        return {
-            "leak": float(forget.leak.mean()),
-            "natural": float(forget.natural.mean()),
-            "retained": float(kept.leak.mean()),
-        }
-
-    def distance(self, masses: dict[str, float]) -> float:
-        """Excess leak + natural gap + retained gap to the retrained model."""
-        gap = {k: masses[k] - self.target[k] for k in self.target}
-        return max(0.0, gap["leak"]) + abs(gap["natural"]) + abs(gap["retained"])
 
 
 def quiet() -> None:
@@ -151,7 +88,6 @@ def auto_in(world: World, name: str, args: argparse.Namespace) -> dict[str, Any]
 
 def default_in(world: World, name: str, args: argparse.Namespace) -> dict[str, Any]:
     """A method at its own γ and the lab's middle learning rate, for as many steps."""
-    from unbelief.models.load import in_memory
     from unbelief.objectives import build_objective
     from unbelief.train.options import TrainOptions
     from unbelief.unlearner import Unlearner
@@ -160,9 +96,7 @@ def default_in(world: World, name: str, args: argparse.Namespace) -> dict[str, A
     started = time.monotonic()
     options = {**DEFAULTS[name], **({"max_new_tokens": 24} if name == "transplant" else {})}
     result = Unlearner(
-        model=in_memory(
-            copy.deepcopy(world.original.model), world.original.tokenizer, source="lab original"
-        ),
+        model=world.fresh(),
         forget=forget,
         retain=retain,
         objective=build_objective(name, options),

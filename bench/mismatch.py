@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from transplant import CHOSEN, GRID, Results
+from lab_worlds import Results
+from transplant import CHOSEN, GRID
 
 ROWS, STEPS, PAIRS = 2, 120, 8
 SEARCHED = 100

@@ -14,12 +14,13 @@ command goes on where it stopped.
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from lab_worlds import Results, World
 
 EPOCHS = 30.0
 PAIRS = 8
@@ -81,106 +82,47 @@ TOFU: dict[str, Any] = {
 TOFU_SAMPLE = 200
 
 
-class Results:
-    """A JSON file that grows run by run."""
+def unlearn(world: World, setting: dict[str, Any]) -> dict[str, Any]:
+    """Unlearn once; masses along the run and at its end."""
+    from unbelief.objectives import build_objective
+    from unbelief.train.options import TrainOptions
+    from unbelief.unlearner import Unlearner
 
-    def __init__(self, path: Path):
-        self.path = path
-        self.values: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    options = {k: v for k, v in setting.items() if k not in ("method", "lr")}
+    points: dict[int, dict[str, float]] = {}
 
-    def part(self, name: str) -> dict[str, Any]:
-        """A section of it, made where absent."""
-        part: dict[str, Any] = self.values.setdefault(name, {})
-        return part
+    class Hook:
+        every = MEASURE_EVERY
 
-    def save(self) -> None:
-        """Write everything, with what it was made with."""
-        from unbelief.provenance import environment, utc_now
+        def __call__(hook, step: int, model: Any) -> None:
+            points[step] = world.masses(model.inner)
 
-        self.values["environment"] = {**asdict(environment()), "written": utc_now()}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(json.dumps(self.values, indent=1, default=str) + "\n")
-
-
-class World:
-    """One seed of the lab: its models, its records, and what measures them."""
-
-    def __init__(self, seed: int, cache: Path):
-        from unbelief.lab import MassMeter, PretrainConfig, WorldConfig, make_world
-        from unbelief.lab.masses import questions
-        from unbelief.lab.pretrain import train_or_load
-        from unbelief.tokens.encode import Encoder
-
-        config, pretrain = WorldConfig(seed=seed), PretrainConfig(seed=seed)
-        self.seed, self.world = seed, make_world(config)
-        self.original = train_or_load(config, "original", pretrain, cache)
-        self.retrained = train_or_load(config, "retrained", pretrain, cache)
-        encoder = Encoder(self.original.tokenizer)
-        forget, kept = self.world.part("forget"), self.world.part("retain")[:24]
-        self.forget = MassMeter(questions(self.world, encoder, forget), natural=True)
-        self.kept = MassMeter(questions(self.world, encoder, kept, answers="true"), natural=False)
-        self.target = self.masses(self.retrained.model)
-
-    def masses(self, model: Any) -> dict[str, float]:
-        """Exact masses, means over people."""
-        forget, kept = self.forget.measure(model), self.kept.measure(model)
-        assert forget.natural is not None
-        return {
-            "target": float(forget.target.mean()),
-            "leak": float(forget.leak.mean()),
-            "natural": float(forget.natural.mean()),
-            "retained": float(kept.leak.mean()),
-        }
-
-    def distance(self, masses: dict[str, float]) -> float:
-        """Excess leak + |natural gap| + |retained gap| to the retrained model."""
-        gap = {k: masses[k] - self.target[k] for k in masses}
-        return max(0.0, gap["leak"]) + abs(gap["natural"]) + abs(gap["retained"])
-
-    def run(self, setting: dict[str, Any]) -> dict[str, Any]:
-        """Unlearn once; masses along the run and at its end."""
-        from unbelief.models.load import in_memory
-        from unbelief.objectives import build_objective
-        from unbelief.train.options import TrainOptions
-        from unbelief.unlearner import Unlearner
-
-        options = {k: v for k, v in setting.items() if k not in ("method", "lr")}
-        points: dict[int, dict[str, float]] = {}
-
-        class Hook:
-            every = MEASURE_EVERY
-
-            def __call__(hook, step: int, model: Any) -> None:
-                points[step] = self.masses(model.inner)
-
-        started = time.monotonic()
-        result = Unlearner(
-            model=in_memory(
-                copy.deepcopy(self.original.model), self.original.tokenizer, source="lab original"
-            ),
-            forget=self.world.records("forget"),
-            retain=self.world.drawn_records("retain", self.seed),
-            objective=build_objective(setting["method"], {"retain": "nll", **options}),
-            train=TrainOptions(
-                learning_rate=setting["lr"],
-                num_train_epochs=EPOCHS,
-                per_device_train_batch_size=PAIRS,
-                gradient_accumulation_steps=1,
-                seed=self.seed,
-            ),
-            method=setting["method"],
-            device="cpu",
-            hooks=[Hook()],
-            progress=False,
-        ).fit()
-        end = self.masses(result.model.inner)
-        along = {step: self.distance(m) for step, m in sorted(points.items())}
-        return {
-            **end,
-            "distance": self.distance(end),
-            "along": along,
-            "seconds": round(time.monotonic() - started, 1),
-        }
+    started, (forget, retain) = time.monotonic(), world.records()
+    result = Unlearner(
+        model=world.fresh(),
+        forget=forget,
+        retain=retain,
+        objective=build_objective(setting["method"], {"retain": "nll", **options}),
+        train=TrainOptions(
+            learning_rate=setting["lr"],
+            num_train_epochs=EPOCHS,
+            per_device_train_batch_size=PAIRS,
+            gradient_accumulation_steps=1,
+            seed=world.seed,
+        ),
+        method=setting["method"],
+        device="cpu",
+        hooks=[Hook()],
+        progress=False,
+    ).fit()
+    end = world.masses(result.model.inner)
+    along = {step: world.distance(m) for step, m in sorted(points.items())}
+    return {
+        **end,
+        "distance": world.distance(end),
+        "along": along,
+        "seconds": round(time.monotonic() - started, 1),
+    }
 
 
 def run_lab(args: argparse.Namespace, part: str, settings: dict[str, dict[str, Any]]) -> None:
@@ -201,8 +143,8 @@ def run_lab(args: argparse.Namespace, part: str, settings: dict[str, dict[str, A
                 raise SystemExit(f"{name} has other settings in {args.output}: {entry['setting']}")
             if str(seed) in entry["seeds"]:
                 continue
-            world = world or World(seed, args.cache)
-            found = world.run(setting)
+            world = world or World(seed, args.cache, kept=24)
+            found = unlearn(world, setting)
             entry["seeds"][str(seed)] = found
             references = results.part("references").setdefault(str(seed), {})
             references |= {

@@ -148,6 +148,9 @@ def test_control_that_behaves_the_same_is_named():
     gap = analyse(made).control_gap
     assert gap is not None and gap.largest == pytest.approx(0.01)
     assert finding(made, "control").title == "BS-T does what its control does"
+    # 0.9 - 0.87 = 0.03 is the largest: more than 0.02, less than 0.05.
+    runs["graddiff-control", 1e-3] = [(0.2, 0.9, 1, 0.87)]
+    assert "stays close to its control" in finding(result(runs, families=families), "control").title
     runs["graddiff-control", 1e-3] = [(0.2, 0.9, 1, 0.5)]
     assert "differs from its control" in finding(result(runs, families=families), "control").title
 

@@ -12,6 +12,8 @@ from unbelief.types import Estimate
 SENTENCE_LEVEL = 0.3
 SAME = 0.02
 """Masses that differ by less are called the same, however narrow the interval."""
+CLOSE = 0.05
+"""Whole runs that never differ by more are called close: the largest of hundreds of differences."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,9 +191,10 @@ def _control(largest: float, label: str, control: str) -> Finding:
                 "what is left is gradient ascent at weight 1 − λ."
             ),
         )
+    close = largest < CLOSE
     return Finding(
         key="control",
-        title=f"{label} differs from its control",
+        title=f"{label} {'stays close to' if close else 'differs from'} its control",
         text=(
             f"The largest difference between {label} and {control} over all recorded steps, "
             f"learning rates and masses is {_small(largest)}."
