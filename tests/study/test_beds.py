@@ -102,6 +102,17 @@ def test_groups_are_dealt_out_whole_and_the_same_way_every_time():
     assert deal(list(reversed(records(20, "f")))) == dealt
 
 
+def test_who_was_searched_with_is_no_test_case_of_a_larger_split():
+    # Twelve authors of two records; the smaller set has the last four of them.
+    large = records(24, "f")
+    small = large[-8:]
+    before, after = deal(small), deal(large, [small])
+    for split, its in before.items():
+        assert {r.id for r in its} <= {r.id for r in after[split]}
+    sizes = {split: len({r.group for r in its}) for split, its in after.items()}
+    assert sizes == {"test": 6, "validation": 6}
+
+
 def test_a_model_of_ones_own_is_measured_without_a_judge(tmp_path):
     model = str(save_tiny(tmp_path / "model", "llama"))
     part = Part(tuple(records(8, "f")), tuple(records(8, "r")), None)

@@ -38,6 +38,7 @@ from unbelief.unlearner import Unlearner
 if TYPE_CHECKING:
     from unbelief.scores.base import Metric
 
+_SIDES = ("forget", "retain")
 OTHER_SEEDS = 1000
 """Validation runs are trained with other seeds than test runs."""
 
@@ -157,9 +158,7 @@ class RecordsTestbed:
         Raises:
             RequestError: A split has none.
         """
-        part = self.parts[ratio]
-        sets = {"forget": part.forget, "retain": part.retain}
-        found = {name: deal(records)[split][: self.limit] for name, records in sets.items()}
+        found = {name: self._dealt(name, ratio)[split][: self.limit] for name in _SIDES}
         for name, records in found.items():
             if not records:
                 raise RequestError(
@@ -177,11 +176,16 @@ class RecordsTestbed:
         unscored |= {n: "no answer could be scored" for n in names if n not in values}
         return Measured(step=step, values={**values, **gaps}, unscored=unscored)
 
+    def _dealt(self, side: str, ratio: str) -> dict[Split, tuple[Record, ...]]:
+        own = getattr(self.parts[ratio], side)
+        every = [getattr(part, side) for part in self.parts.values()]
+        return deal(own, [records for records in every if len(records) < len(own)])
+
     def yardstick(self, ratio: str) -> Yardstick | None:
         """What the further columns of test cases are measured with."""
         if self.columns is None:
             return None
-        forget = tuple(r.id for r in deal(self.parts[ratio].forget)["test"])
+        forget = tuple(r.id for r in self._dealt("forget", ratio)["test"])
         return yardstick(self.columns, ratio, self.model, self.device, forget)
 
     def _with_columns(

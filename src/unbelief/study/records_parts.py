@@ -30,16 +30,35 @@ class Part:
     retrained: str | None = None
 
 
-def deal(records: Sequence[Record]) -> dict[Split, tuple[Record, ...]]:
-    """Deal groups out between validation and test: every other one, in an order of digests."""
-    groups = {r.group or r.id for r in records}
-    order = sorted(groups, key=lambda g: hashlib.sha256(g.encode()).hexdigest())
-    first = set(order[::2])
-    mixed = sorted(records, key=lambda r: hashlib.sha256(r.id.encode()).hexdigest())
+def deal(
+    records: Sequence[Record], smaller: Sequence[Sequence[Record]] = ()
+) -> dict[Split, tuple[Record, ...]]:
+    """Deal groups out between validation and test: every other one, in an order of digests.
+
+    Args:
+        records: What is dealt out.
+        smaller: Records of other forget ratios, which come first, the smallest before the others:
+            forget sets are nested, and who is asked about in a search with one must not be a test
+            case of another.
+    """
+    order: dict[str, None] = {}
+    for part in (*sorted(smaller, key=len), records):
+        groups = {_group(r) for r in part} - order.keys()
+        order |= dict.fromkeys(sorted(groups, key=_digest))
+    first = set(list(order)[::2])
+    mixed = sorted(records, key=lambda r: _digest(r.id))
     return {
-        "test": tuple(r for r in mixed if (r.group or r.id) in first),
-        "validation": tuple(r for r in mixed if (r.group or r.id) not in first),
+        "test": tuple(r for r in mixed if _group(r) in first),
+        "validation": tuple(r for r in mixed if _group(r) not in first),
     }
+
+
+def _group(record: Record) -> str:
+    return record.group or record.id
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def own_parts(forget: str, retain: str, retrained: str | None) -> dict[str, Part]:
