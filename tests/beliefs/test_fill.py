@@ -98,12 +98,12 @@ import sys, time
 from pathlib import Path
 from tests.beliefs.common import encoder, records
 from tests.helpers import tiny_model
-from unbelief.beliefs import Decoding, fill_bank, sampler
-real = sampler.decode
+from unbelief.beliefs import Decoding, fill_bank, pool
+real = pool.Pool.enter
 def slow(*arguments):
     time.sleep(0.3)  # so that the parent can strike between two parts
     return real(*arguments)
-sampler.decode = slow
+pool.Pool.enter = slow
 fill_bank(tiny_model(), encoder(), records(), 2, Decoding(max_new_tokens=8),
           path=Path(sys.argv[1]), batch_size=2)
 """
@@ -140,9 +140,9 @@ def test_a_killed_run_continues_and_gives_the_same_bank(llama: Any, tmp_path: Pa
 def test_an_interrupted_run_asks_only_for_what_is_missing(
     llama: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from unbelief.beliefs import sampler
+    from unbelief.beliefs.pool import Pool
 
-    path, real = tmp_path / "bank.parquet", sampler.decode
+    path, real = tmp_path / "bank.parquet", Pool.enter
     calls: list[int] = []
 
     def failing(*arguments: Any) -> Any:
@@ -151,7 +151,7 @@ def test_an_interrupted_run_asks_only_for_what_is_missing(
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(sampler, "decode", failing)
+    monkeypatch.setattr(Pool, "enter", failing)
     with pytest.raises(KeyboardInterrupt):
         fill_bank(llama, encoder(), records(), 2, SHORT, path=path, batch_size=2)
     continued = fill_bank(llama, encoder(), records(), 2, SHORT, path=path, batch_size=2)

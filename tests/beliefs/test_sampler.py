@@ -13,6 +13,7 @@ from unbelief.beliefs.asking import stops_of, unwrap
 from unbelief.beliefs.batches import Unit, halved, plan, resolve_batch_size
 from unbelief.beliefs.cache import reindexable_cache
 from unbelief.beliefs.decoding import Decoding, Sampled
+from unbelief.beliefs.pool import Pool
 from unbelief.beliefs.sampler import sample_answers
 from unbelief.errors import RequestError
 
@@ -276,20 +277,54 @@ def test_the_plan_covers_everything_once_longest_first() -> None:
     assert plan([7], samples=5, batch_size=2) == [[Unit(0, 0, 2)], [Unit(0, 2, 2)], [Unit(0, 4, 1)]]
 
 
-def test_a_batch_that_does_not_fit_is_halved(llama: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("where", ["enter", "step"])
+def test_a_pool_that_does_not_fit_is_halved(
+    llama: Any, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
     expected = sample_answers(llama, encoder(), prompts(), decoding=SHORT, samples=3)
-    real, sizes = sampler.decode, []
+    real, sizes = getattr(Pool, where), []
+
+    def small(self: Pool, *rest: Any) -> Any:
+        sizes.append(len(self) + (len(rest[0].keys) if rest else 0))
+        if sizes[-1] > 2:
+            raise torch.OutOfMemoryError("no room")
+        return real(self, *rest)
+
+    monkeypatch.setattr(Pool, where, small)
+    again = sample_answers(llama, encoder(), prompts(), decoding=SHORT, samples=3, batch_size=15)
+    assert tokens(again) == tokens(expected)
+    # 15 answers do not fit, nor do 7 (two prompts of 3) and 3; single ones do.
+    assert sizes[:3] == [15, 6, 3] and max(sizes[3:]) <= 2
+
+
+def test_one_answer_that_does_not_fit_ends_the_run(
+    llama: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(Pool, "step", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        sample_answers(llama, encoder(), prompts(), decoding=SHORT, samples=3, batch_size=15)
+
+
+def test_a_batch_of_beams_that_does_not_fit_is_halved(
+    llama: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beams = Decoding(num_beams=3, max_new_tokens=8)
+    expected = sample_answers(llama, encoder(), prompts(), decoding=beams, samples=3)
+    real, sizes = sampler.beams_by_generate, []
 
     def small(model: Any, batch: Any, *rest: Any) -> Any:
         sizes.append(len(batch.keys))
-        if len(batch.keys) > 2:
+        if len(batch.keys) > 6:
             raise torch.OutOfMemoryError("no room")
         return real(model, batch, *rest)
 
-    monkeypatch.setattr(sampler, "decode", small)
-    again = sample_answers(llama, encoder(), prompts(), decoding=SHORT, samples=3, batch_size=15)
+    monkeypatch.setattr(sampler, "beams_by_generate", small)
+    again = sample_answers(llama, encoder(), prompts(), decoding=beams, samples=3, batch_size=15)
     assert tokens(again) == tokens(expected)
-    assert max(sizes) == 15
+    assert sizes == [15, 6, 9, 3, 6]  # 5 prompts: 2 + 3, the 3 again as 1 + 2
     assert halved([Unit(0, 0, 1)], by_sample=True) == []
     assert halved([Unit(0, 0, 4)], by_sample=False) == []
 

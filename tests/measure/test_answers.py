@@ -16,6 +16,7 @@ from unbelief.measure import answers as module
 from unbelief.measure.answers import Scored, can_pack, packed_stats, score, window_of
 from unbelief.measure.jobs import Answer, Question
 from unbelief.measure.packs import Batch, Pack, batches_of
+from unbelief.measure.tree import Tree
 from unbelief.models.runner import AnswerModel
 
 SHAPES = ((12, (5, 3, 7)), (9, (1, 4)), (6, (2,)), (0, (6, 4)), (3, (1, 1, 1, 1)))
@@ -124,11 +125,13 @@ def test_a_model_that_refuses_packs_gets_plain_rows(
 
 
 def test_answers_that_see_each_other_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def causal(group: torch.Tensor, _: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        n, length = group.shape
-        return torch.full((n, 1, length, length), torch.finfo(dtype).min).triu(1)
+    real = module.tree_of
 
-    monkeypatch.setattr(module, "_mask", causal)
+    def causal(pack: Pack) -> Tree:
+        tree = real(pack)
+        return replace(tree, seen=np.tril(np.ones_like(tree.seen)))
+
+    monkeypatch.setattr(module, "tree_of", causal)
     packed, path = can_pack(answer_model(), questions())
     assert not packed and "differ" in path
 

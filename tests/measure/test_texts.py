@@ -134,7 +134,7 @@ def test_the_sampler_wants_hidden_positions_for_every_prompt() -> None:
 
 def test_batches_have_one_limit_and_answers_of_similar_lengths() -> None:
     def ask(length: int, limit: int, expected: int) -> Ask:
-        return Ask("", (7,) * length, (), limit, [], expected)
+        return Ask("", (7,) * length, (), limit, [], (8,) * expected)
 
     # The third is the only one with its limit; of the others, expected lengths 40 and 30 go first,
     # and of the two equal ones the longer prompt.

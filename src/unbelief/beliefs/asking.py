@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from unbelief.beliefs.decoding import Decoding
 from unbelief.errors import RequestError
+from unbelief.models.chunk import HeadWeights
+from unbelief.models.dense import full_logits as head_logits
+from unbelief.models.inside import logit_map_of
 
 if TYPE_CHECKING:
     from unbelief.tokens.encode import Encoder
@@ -103,6 +106,27 @@ def next_logits(
         **_optional(model, positions, 1),
     )
     return cast(Tensor, out.logits[:, -1])
+
+
+def drafting_head(model: nn.Module) -> Callable[[Tensor], Tensor] | None:
+    """What makes logits (U, V) of hidden states (U, d), if the output embedding can be asked alone.
+
+    It cannot where its weight is adapted, sharded or elsewhere, and it says nothing where the
+    backbone is not a module of its own.
+    """
+    own: Any = model
+    linear = own.get_output_embeddings()
+    accepted = _accepted(cast(Hashable, type(model)))
+    if (
+        type(linear) is not nn.Linear
+        or type(linear.weight.data) is not Tensor
+        or linear.weight.is_meta
+        or not {"position_ids", "logits_to_keep"} <= accepted
+        or own.base_model is model
+    ):
+        return None
+    head = HeadWeights(linear.weight, linear.bias, logit_map_of(own.config))
+    return lambda hidden: head_logits(hidden.to(head.weight.device), head)
 
 
 def full_logits(model: nn.Module, ids: Tensor, mask: Tensor, keep: int) -> Tensor:

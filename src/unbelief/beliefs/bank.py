@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from unbelief.beliefs.decoding import Decoding
 from unbelief.errors import RequestError
+from unbelief.parquet import read_parquet
 from unbelief.provenance import utc_now
 from unbelief.types import Belief
 
@@ -265,12 +266,11 @@ def write_private(path: str | Path, content: bytes) -> Path:
 def read_beliefs(path: str | Path) -> tuple[tuple[Belief, ...], dict[str, Any]]:
     """Read what `write_beliefs` wrote: the beliefs and the metadata."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     if not Path(path).is_file():
         raise RequestError("there is no such belief bank", where=str(path), remedy="check the path")
     try:
-        table = pq.ParquetFile(path).read()
+        table = read_parquet(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise _damaged(path, "it cannot be read as Parquet") from error
     raw = (table.schema.metadata or {}).get(_META_KEY)

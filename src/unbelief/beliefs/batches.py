@@ -37,12 +37,14 @@ class Batch:
         mask: (P, L) 1 on prompt tokens.
         keys: (R,) noise key of each answer, row p n + j for sample j of prompt p.
         samples: n.
+        drafts: (P, D) tokens that answers may begin with, -1 behind their end; None without any.
     """
 
     input_ids: Tensor
     mask: Tensor
     keys: Tensor
     samples: int
+    drafts: Tensor | None = None
 
     @property
     def positions(self) -> Tensor:

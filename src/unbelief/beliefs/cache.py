@@ -60,6 +60,27 @@ class BufferedLayer(DynamicLayer):
             self._buffers = (self._buffers[0], self._buffers[1].index_select(0, indices))
             self._show(length)
 
+    def cut_columns(self, length: int) -> None:
+        """Forget the columns from `length` on."""
+        self._show(length)
+
+    def append_rows(self, other: BufferedLayer, unseen: tuple[int, int]) -> None:
+        """Put the rows of another layer below these, without columns that nobody sees.
+
+        Args:
+            other: The other layer; the narrower one gets columns of 0 at the left.
+            unseen: Columns to leave out at the left, here and there.
+        """
+        keys, values = self._seen(unseen[0])
+        more_keys, more_values = other._seen(unseen[1])
+        width = max(keys.shape[-2], more_keys.shape[-2])
+        self._buffers = (_below(keys, more_keys, width), _below(values, more_values, width))
+        self._show(width)
+
+    def _seen(self, start: int) -> tuple[Tensor, Tensor]:
+        stop = self.get_seq_length()
+        return self._buffers[0][:, :, start:stop], self._buffers[1][:, :, start:stop]
+
     def _show(self, length: int) -> tuple[Tensor, Tensor]:
         keys, values = self._buffers[0][:, :, :length], self._buffers[1][:, :, :length]
         self.keys, self.values = keys, values
@@ -69,6 +90,16 @@ class BufferedLayer(DynamicLayer):
 def _empty(states: Tensor) -> Tensor:
     rows, heads, _, size = states.shape
     return states.new_empty((rows, heads, 0, size))
+
+
+def _below(first: Tensor, second: Tensor, width: int) -> Tensor:
+    rows, heads, _, size = first.shape
+    both = first.new_empty((rows + len(second), heads, width + _SPARE, size))
+    for part, states in ((both[:rows], first), (both[rows:], second)):
+        columns = states.shape[-2]
+        part[:, :, : width - columns] = 0
+        part[:, :, width - columns : width] = states
+    return both
 
 
 def _longer(buffer: Tensor, used: int, needed: int) -> Tensor:
@@ -100,3 +131,39 @@ def reindexable_cache(model: nn.Module) -> DynamicCache | None:
         BufferedLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers
     ]
     return cache
+
+
+def can_join(model: nn.Module, cache: DynamicCache | None) -> bool:
+    """Whether caches of rows with different columns may be put together.
+
+    Their columns are moved, and hidden ones lie between others: what a column is must follow from
+    the positions given, and no layer may count columns by itself (a sliding window does).
+    """
+    return (
+        cache is not None
+        and all(type(layer) is BufferedLayer for layer in cache.layers)
+        and "position_ids" in inspect.signature(model.forward).parameters
+    )
+
+
+def cut_columns(cache: DynamicCache, length: int) -> None:
+    """Forget the columns from `length` on; the library's own method differs by version."""
+    for layer in cache.layers:
+        assert isinstance(layer, BufferedLayer)
+        layer.cut_columns(length)
+
+
+def joined_cache(
+    first: DynamicCache, second: DynamicCache, unseen: tuple[int, int]
+) -> DynamicCache:
+    """The rows of two caches, the newest columns at the right; `first` is changed and returned.
+
+    Args:
+        first: Rows.
+        second: Rows to come below them.
+        unseen: Columns at the left of each that no row sees, which are left out.
+    """
+    for own, other in zip(first.layers, second.layers, strict=True):
+        assert isinstance(own, BufferedLayer) and isinstance(other, BufferedLayer)
+        own.append_rows(other, unseen)
+    return first

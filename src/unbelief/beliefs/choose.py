@@ -34,13 +34,15 @@ _MIX_2 = _signed(0x94D049BB133111EB)
 _BITS = 40  # of the hash that become a uniform number: float32 keeps 24 of them, at any exponent
 
 
-def choose(logits: Tensor, keys: Tensor, step: int, decoding: Decoding) -> tuple[Tensor, Tensor]:
+def choose(
+    logits: Tensor, keys: Tensor, step: int | Tensor, decoding: Decoding
+) -> tuple[Tensor, Tensor]:
     """Choose the next token of every row.
 
     Args:
         logits: (R, V) the model's own logits.
         keys: (R,) int64, `Decoding.row_key` of each row.
-        step: Number of tokens the answers have so far.
+        step: Number of tokens the answers have so far, of all or (R,) of each.
         decoding: Temperature, top_k and top_p.
 
     Returns:
@@ -75,7 +77,7 @@ def truncate(logits: Tensor, top_k: int, top_p: float) -> Tensor:
     return logits
 
 
-def race(probabilities: Tensor, keys: Tensor, step: int) -> Tensor:
+def race(probabilities: Tensor, keys: Tensor, step: int | Tensor) -> Tensor:
     """Draw one token per row with the given probabilities, (R, V) -> (R,)."""
     vocabulary = probabilities.shape[-1]
     size = math.isqrt(vocabulary - 1) + 1
@@ -88,19 +90,15 @@ def race(probabilities: Tensor, keys: Tensor, step: int) -> Tensor:
     return block * size + winner
 
 
-def exponential(keys: Tensor, heat: int, runners: int) -> Tensor:
+def exponential(keys: Tensor, heat: int | Tensor, runners: int) -> Tensor:
     """Hash (key, heat, runner) to independent Exp(1) numbers, (R, runners) float32, above 0."""
-    state = _mix(keys + _wrap((heat + 1) * _GAMMA))
+    state = _mix(keys + (torch.as_tensor(heat) + 1) * _GAMMA)  # wraps
     runner = torch.arange(1, runners + 1, device=keys.device) * _GAMMA
     bits = _mix(state[:, None] + runner)
     bits >>= 64 - _BITS
     uniform = bits.bitwise_and_((1 << _BITS) - 1).float()
     uniform.add_(0.5).mul_(2.0**-_BITS).clamp_(max=1 - 2.0**-24)
     return uniform.neg_().log1p_().neg_()
-
-
-def _wrap(value: int) -> int:
-    return _signed(value & ((1 << 64) - 1))
 
 
 def _mix(x: Tensor) -> Tensor:

@@ -89,6 +89,7 @@ def fill_bank(
     digest = model_sha256 or tensor_sha256(unwrap(model).state_dict())
     meta = describe(digest, encoder, encoded, samples, decoding, "transformers")
     rows = resolve_batch_size(model, [e.prompt_ids for e in encoded], decoding, batch_size)
+    own = {e.record_id: e.answer_ids for e in encoded}  # which the model may know by heart
 
     def ask(prompts: Sequence[tuple[int, ...]], keys: Sequence[str]) -> list[list[Sampled]]:
         return sample_answers(
@@ -98,6 +99,7 @@ def fill_bank(
             decoding=decoding,
             samples=samples,
             keys=keys,
+            drafts=[own[key] for key in keys],
             batch_size=rows,
             progress=progress,
         )

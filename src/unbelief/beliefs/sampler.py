@@ -3,13 +3,12 @@
 The decode loop is our own, since `model.generate` (a) draws from one global random state, so an
 answer depends on what else is in its batch, (b) computes every row until the longest is done, and
 (c) runs each prompt once per sample. Here a prompt is prefilled once for all its samples, noise
-belongs to the row (`choose.py`), and finished rows leave the batch and the cache. Models whose
+belongs to the row (`choose.py`), and finished rows make room for new ones (`pool.py`). Models whose
 cache cannot be reindexed by rows, and beam search, go through `generate` (`generate.py`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,17 +16,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from unbelief.beliefs.asking import Stops, asking, check_prompts, next_logits, stops_of, unwrap
+from unbelief.beliefs.asking import Stops, asking, check_prompts, stops_of, unwrap
 from unbelief.beliefs.batches import Batch, BatchSize, Unit, halved, plan, resolve_batch_size
 from unbelief.beliefs.cache import reindexable_cache
-from unbelief.beliefs.choose import choose
 from unbelief.beliefs.decoding import Decoding, Sampled
 from unbelief.beliefs.generate import answers_by_generate, beams_by_generate
+from unbelief.beliefs.pool import Pool
 
 if TYPE_CHECKING:
     from unbelief.tokens.encode import Encoder
 
-_COMPACT_SHARE = 8  # rows leave once an eighth of the batch is finished: copying costs one step
+
+# Prompts and drafts of one forward, padding included; beyond it a CPU gains nothing.
+_TOKENS = {"cpu": 1024}
+_TOKENS_DEVICE = 1 << 62  # what the rows of a pool were chosen for
 
 
 def sample_answers(
@@ -39,6 +41,7 @@ def sample_answers(
     samples: int = 1,
     keys: Sequence[str] | None = None,
     hidden: Sequence[tuple[int, ...]] | None = None,
+    drafts: Sequence[tuple[int, ...]] | None = None,
     batch_size: BatchSize = "auto",
     progress: bool = False,
 ) -> list[list[Sampled]]:
@@ -55,6 +58,8 @@ def sample_answers(
             ids as keys a record's answers do not depend on the other records.
         hidden: Per prompt the positions that nothing may attend to (see `Encoded.hidden`). As in
             `generate`, what follows them does not count them in its position.
+        drafts: Per prompt what its answers may begin with, such as the record's own answer: where
+            they do, a forward is saved per token (`pool.py`). They change the speed only.
         batch_size: Answers decoded at once; `auto` fits them into the memory at hand. It changes
             the speed only: answers are the same up to rounding of the logits.
         progress: Show a bar on stderr when that is a terminal.
@@ -70,8 +75,9 @@ def sample_answers(
     names = [str(i) for i in range(len(prompts))] if keys is None else list(keys)
     if len(names) != len(prompts):
         raise ValueError(f"{len(prompts)} prompts but {len(names)} keys")
-    if hidden is not None and len(hidden) != len(prompts):
-        raise ValueError(f"{len(prompts)} prompts but hidden positions of {len(hidden)}")
+    for name, given in (("hidden positions", hidden), ("drafts", drafts)):
+        if given is not None and len(given) != len(prompts):
+            raise ValueError(f"{len(prompts)} prompts but {name} of {len(given)}")
     if not prompts:
         return []
     core = unwrap(model)
@@ -79,15 +85,14 @@ def sample_answers(
     rows = resolve_batch_size(core, prompts, decoding, batch_size)
     if decoding.num_beams > 1:  # rows are beams, and a prompt's beams cannot be split
         rows = max(1, rows // decoding.num_beams) * samples
-    found: dict[tuple[int, int], Sampled] = {}
+    found: dict[int, Sampled] = {}  # prompt p's sample j is number p * samples + j
     work = plan([len(p) for p in prompts], samples, rows)
     with asking(core), _bar(len(prompts) * samples, progress) as bar:
-        run = _Run(core, stops_of(encoder), decoding, prompts, names, hidden)
-        for units, answers in run.all(work):
-            for unit, its in zip(units, answers, strict=True):
-                found.update({(unit.prompt, unit.first + j): s for j, s in enumerate(its)})
-                bar.update(len(its))
-    return [[found[p, j] for j in range(samples)] for p in range(len(prompts))]
+        run = _Run(core, stops_of(encoder), decoding, prompts, names, hidden, drafts, samples)
+        for answers in run.all(work, rows):
+            bar.update(len(answers.keys() - found.keys()))
+            found |= answers
+    return [[found[p * samples + j] for j in range(samples)] for p in range(len(prompts))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,36 +105,88 @@ class _Run:
     prompts: Sequence[tuple[int, ...]]
     names: Sequence[str]
     hidden: Sequence[tuple[int, ...]] | None
+    drafts: Sequence[tuple[int, ...]] | None
+    samples: int
 
-    def all(self, work: Sequence[list[Unit]]) -> Iterator[tuple[list[Unit], list[list[Sampled]]]]:
+    def all(self, work: Sequence[list[Unit]], rows: int) -> Iterator[dict[int, Sampled]]:
+        """Answers by number, as they are finished; `rows` are decoded at once."""
+        if self.decoding.num_beams > 1 or reindexable_cache(self.model) is None:
+            return self._by_generate(work)
+        return self._by_pool([unit for units in work for unit in units], rows)
+
+    def _by_generate(self, work: Sequence[list[Unit]]) -> Iterator[dict[int, Sampled]]:
         """Run every batch; one that does not fit into the device's memory is halved."""
+        beams = self.decoding.num_beams > 1
+        generate = beams_by_generate if beams else answers_by_generate
         pending = list(reversed(work))
         while pending:
             units = pending.pop()
             try:
-                answers = self._decode(units)
+                answers = generate(self.model, self._batch(units), self.stops, self.decoding)
             except torch.OutOfMemoryError:
-                halves = halved(units, by_sample=self.decoding.num_beams == 1)
+                halves = halved(units, by_sample=not beams)
                 if not halves:
                     raise
                 pending.extend(reversed(halves))
                 continue
-            yield units, answers
+            yield dict(zip(self._places(units), answers, strict=True))
 
-    def _decode(self, units: list[Unit]) -> list[list[Sampled]]:
-        batch = self._batch(units)
-        if self.decoding.num_beams > 1:
-            rows = beams_by_generate(self.model, batch, self.stops, self.decoding)
-        else:
-            past = reindexable_cache(self.model)
-            if past is None:
-                rows = answers_by_generate(self.model, batch, self.stops, self.decoding)
-            else:
-                rows = decode(self.model, batch, self.stops, self.decoding, past)
-        n = batch.samples
-        return [rows[i * n : (i + 1) * n] for i in range(len(units))]
+    def _by_pool(self, units: Sequence[Unit], rows: int) -> Iterator[dict[int, Sampled]]:
+        """Keep a pool of at most `rows` answers filled; what does not fit is asked again."""
+        pool, pending = Pool(self.model, self.stops, self.decoding), list(reversed(units))
+        under_way: dict[Unit, set[int]] = {}
+        while pending or len(pool):
+            try:
+                some = self._entering(pending, rows, pool)
+                if some:
+                    under_way |= {unit: set(self._places([unit])) for unit in some}
+                    batch = self._batch(some)
+                    places = torch.tensor(self._places(some), device=batch.keys.device)
+                    answers = pool.enter(batch, places)
+                else:
+                    answers = pool.step()
+            except torch.OutOfMemoryError:
+                if rows == 1:
+                    raise
+                pool.clear()
+                rows //= 2
+                again = [*under_way, *reversed(pending)]
+                pending, under_way = list(reversed(_cut(again, rows))), {}
+                continue
+            under_way = {u: left for u, p in under_way.items() if (left := p - answers.keys())}
+            yield answers
 
-    def _batch(self, units: list[Unit]) -> Batch:
+    def _entering(self, pending: list[Unit], rows: int, pool: Pool) -> list[Unit]:
+        """Take off the list what may enter a pool of `rows` answers now.
+
+        Prompts enter while the pool is at most half full: each entry costs a copy of the cache. On
+        a CPU few tokens are run at a time, for the sake of memory.
+        """
+        under_way = len(pool)
+        if under_way > (rows // 2 if pool.may_join else 0):
+            return []
+        device = next(self.model.parameters()).device
+        most = _TOKENS.get(device.type, _TOKENS_DEVICE) if pool.may_join else _TOKENS_DEVICE
+        some, width = list[Unit](), 0
+        while pending and (not some or pending[-1].count == some[0].count):
+            unit = pending[-1]
+            under_way += unit.count
+            width = max(width, self._tokens(unit))
+            no_room = under_way > rows and (some or len(pool))
+            if no_room or (some and (len(some) + 1) * width > most):
+                break
+            some.append(pending.pop())
+        return some
+
+    def _tokens(self, unit: Unit) -> int:
+        draft = 0 if self.drafts is None else len(self.drafts[unit.prompt])
+        return len(self.prompts[unit.prompt]) + min(draft, self.decoding.max_new_tokens - 1)
+
+    def _places(self, units: Sequence[Unit]) -> list[int]:
+        """Numbers of the units' answers."""
+        return [u.prompt * self.samples + u.first + j for u in units for j in range(u.count)]
+
+    def _batch(self, units: Sequence[Unit]) -> Batch:
         device = next(self.model.parameters()).device
         width = max(len(self.prompts[u.prompt]) for u in units)
         ids = torch.full((len(units), width), self.stops.pad_id)
@@ -146,67 +203,31 @@ class _Run:
             for j in range(u.count)
         ]
         noise = torch.tensor(keys, dtype=torch.long)
-        return Batch(ids.to(device), mask.to(device), noise.to(device), units[0].count)
+        return Batch(
+            ids.to(device),
+            mask.to(device),
+            noise.to(device),
+            units[0].count,
+            self._drafts(units, device),
+        )
+
+    def _drafts(self, units: Sequence[Unit], device: torch.device) -> Tensor | None:
+        """(P, D) tokens, -1 behind a draft's end; the last token asked for needs none."""
+        most = self.decoding.max_new_tokens - 1
+        drafts = [self.drafts[u.prompt][:most] for u in units] if self.drafts is not None else []
+        longest = max(map(len, drafts), default=0)
+        if longest == 0:
+            return None
+        filled = [draft + (-1,) * (longest - len(draft)) for draft in drafts]
+        return torch.tensor(filled, device=device)
 
 
-def decode(
-    model: nn.Module, batch: Batch, stops: Stops, decoding: Decoding, past: Any
-) -> list[Sampled]:
-    """Decode a batch token by token; rows leave it when they are finished.
-
-    Args:
-        model: In eval mode, no gradients.
-        batch: What to decode.
-        stops: End and padding tokens.
-        decoding: How; not beam search.
-        past: Empty cache, with layers that can be reindexed by rows.
-
-    Returns:
-        R answers in row order.
-    """
-    limit, n = decoding.max_new_tokens, batch.samples
-    width, count = batch.input_ids.shape[1], batch.keys.shape[0]
-    device = batch.input_ids.device
-    ends = torch.tensor(stops.end_ids, device=device, dtype=torch.long)
-    logits = next_logits(model, batch.input_ids, batch.mask, batch.positions, past)
-    if n > 1:
-        past.batch_repeat_interleave(n)
-        logits = logits.repeat_interleave(n, dim=0)
-    mask = torch.ones((count, width + limit), dtype=torch.long, device=device)
-    mask[:, :width] = batch.mask.repeat_interleave(n, dim=0)
-    tokens = torch.full((count, limit), stops.pad_id, device=device)
-    log_probs = torch.zeros((count, limit), device=device)
-    lengths = torch.full((count,), limit, device=device)
-    ended = torch.zeros(count, dtype=torch.bool, device=device)
-    # Of the rows still in the batch: their number, noise key, position, and whether they go on.
-    row, keys = torch.arange(count, device=device), batch.keys
-    position = mask[:, :width].sum(-1)
-    running = torch.ones(count, dtype=torch.bool, device=device)
-    for step in range(limit):
-        token, log_prob = choose(logits, keys, step, decoding)
-        tokens[row, step], log_probs[row, step] = token, log_prob
-        stop = running & torch.isin(token, ends)
-        lengths[row[stop]] = step + 1
-        ended[row[stop]] = True
-        running = running & ~stop
-        left = int(running.sum())
-        if left == 0 or step + 1 == limit:
-            break
-        if len(row) - left >= max(1, len(row) // _COMPACT_SHARE):
-            keep = running.nonzero()[:, 0]
-            past.batch_select_indices(keep)
-            row, keys, position = row[keep], keys[keep], position[keep]
-            token, running, mask = token[keep], running[keep], mask[keep]
-        seen = mask[:, : width + step + 1]
-        logits = next_logits(model, token[:, None], seen, (position + step)[:, None], past)
-    return _gather(tokens, log_probs, lengths, ended)
-
-
-def _gather(tokens: Tensor, log_probs: Tensor, lengths: Tensor, ended: Tensor) -> list[Sampled]:
-    columns = (t.cpu().tolist() for t in (tokens, log_probs.double(), lengths, ended))
+def _cut(units: Sequence[Unit], rows: int) -> list[Unit]:
+    """Units of at most `rows` samples each."""
     return [
-        Sampled(tuple(ids[:length]), math.fsum(each[:length]), end)
-        for ids, each, length, end in zip(*columns, strict=True)
+        Unit(u.prompt, u.first + j, min(rows, u.count - j))
+        for u in units
+        for j in range(0, u.count, rows)
     ]
 
 

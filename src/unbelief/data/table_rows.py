@@ -101,13 +101,13 @@ def read_parquet(path: Path, problems: Problems, limit: int | None) -> list[Row]
     path.open("rb").close()  # a missing or forbidden file is told apart from a damaged one
     rows: list[Row] = []
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, pre_buffer=False) as file:
             twice = sorted({c for c in file.schema_arrow.names if _times(file, c) > 1})
             if twice:
                 problems.fail(
                     f"{path}:1", f"the column {names(twice)} is there twice", "rename one of them"
                 )
-            for batch in file.iter_batches():
+            for batch in file.iter_batches(use_threads=False):
                 for values in batch.to_pylist():
                     if limit is not None and len(rows) >= limit:
                         return rows

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from unbelief.beliefs.bank import prompts_hmac, tokenizer_digest, write_private
 from unbelief.diagnose.bands import BANDS, Band, band_of_rank, spread_out
 from unbelief.errors import RequestError
+from unbelief.parquet import read_parquet
 from unbelief.provenance import utc_now
 
 if TYPE_CHECKING:
@@ -225,10 +226,9 @@ class CandidateSet:
             RequestError: The file is missing, something else, damaged, or of another version.
         """
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         try:
-            table = pq.read_table(path)
+            table = read_parquet(path)
             stored = json.loads((table.schema.metadata or {})[_META_KEY])
             if stored["schema_version"] != SCHEMA_VERSION:
                 raise ValueError(f"its version is {stored['schema_version']}, not {SCHEMA_VERSION}")

@@ -10,6 +10,7 @@ from typing import Literal
 
 from unbelief.beliefs.bank import write_private
 from unbelief.errors import RequestError
+from unbelief.parquet import read_parquet
 
 Role = Literal["target", "candidate", "response"]
 _META_KEY = b"unbelief.squeeze-point"
@@ -104,10 +105,9 @@ class Point:
             RequestError: The file is something else, or damaged.
         """
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         try:
-            table = pq.read_table(path)
+            table = read_parquet(path)
             about = json.loads((table.schema.metadata or {})[_META_KEY])
             readings = tuple(Reading(**row) for row in table.select(list(_COLUMNS)).to_pylist())
             return cls(readings=readings, **about)

@@ -20,6 +20,7 @@ from unbelief.beliefs.bank import write_private
 from unbelief.errors import RequestError
 from unbelief.measure.plan import need_to_dict
 from unbelief.measure.tables import ClassifierNeed, Example
+from unbelief.parquet import read_parquet
 from unbelief.scores.metrics.gibberish import Fluency
 from unbelief.suites.base import Line
 
@@ -192,12 +193,10 @@ def classify(
 
 def read_opinions(folder: Path) -> tuple[dict[tuple[str, str, str], list[float]], dict[str, Any]]:
     """What is kept of a classifier in a measurement's folder, and which classifier it was."""
-    import pyarrow.parquet as pq
-
     file = folder / _FILE
     if not file.is_file():
         return {}, {}
-    table = pq.ParquetFile(file).read()
+    table = read_parquet(file)
     about = json.loads(table.schema.metadata[b"unbelief"])
     found: dict[tuple[str, str, str], list[float]] = {}
     for row in table.to_pylist():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from unbelief.errors import RequestError
 from unbelief.evaluate.scoring import ItemScores
+from unbelief.parquet import read_parquet
 from unbelief.types import Score
 
 _COLUMNS = ("line", "example_id", "group", "value", "unscored")
@@ -47,9 +48,6 @@ def read_scores(results: Path, about: Mapping[str, str]) -> dict[str, tuple[Scor
     Raises:
         RequestError: They are missing, or belong to other results.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     file = results.with_name(about["file"])
     remedy = f"put {about['file']} beside it, as `unbelief evaluate` wrote it"
     try:
@@ -61,7 +59,7 @@ def read_scores(results: Path, about: Mapping[str, str]) -> dict[str, tuple[Scor
     if sha256(content).hexdigest() != about["sha256"]:
         raise RequestError("these are item scores of other results", where=str(file), remedy=remedy)
     found: dict[str, list[Score]] = {}
-    columns = pq.read_table(pa.BufferReader(content)).select(_COLUMNS).to_pydict().values()
+    columns = read_parquet(content).select(_COLUMNS).to_pydict().values()
     for line, name, group, value, unscored in zip(*columns, strict=True):
         found.setdefault(line, []).append(Score(value, unscored, name, group))
     return {line: tuple(scores) for line, scores in found.items()}

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from unbelief.measure.jobs import Answer, Question, row_of
 from unbelief.measure.packs import Batch, Pack, batches_of, halves
+from unbelief.measure.tree import Tree, tree_of
 from unbelief.models.dense import stats_from_logits
 from unbelief.models.head import TokenInputs, answer_stats
 from unbelief.models.inside import original_forward
@@ -30,6 +31,7 @@ class Scored:
     """An answer and its statistics.
 
     Attributes:
+        prompt_ids: After what.
         answer: What was scored.
         token_ids: (n,) int32 the scored tokens.
         logp: (n,) float32 log-probability, nats.
@@ -38,6 +40,7 @@ class Scored:
         variance: (n,) float32 variance of ln π under π, nats².
     """
 
+    prompt_ids: tuple[int, ...]
     answer: Answer
     token_ids: np.ndarray
     logp: np.ndarray
@@ -84,17 +87,19 @@ def _split(stats: AnswerStats, packs: Sequence[Pack]) -> Iterator[Scored]:
             ids = np.array(answer.ids if pack.prompt_ids else answer.ids[1:], dtype=np.int32)
             part = slice(start, start + len(ids))
             start = part.stop
-            yield Scored(answer, ids, logp[part], hit[part], entropy[part], variance[part])
+            numbers = (logp[part], hit[part], entropy[part], variance[part])
+            yield Scored(pack.prompt_ids, answer, ids, *numbers)
 
 
 @torch.no_grad()
 def packed_stats(model: AnswerModel, packs: Sequence[Pack]) -> AnswerStats:
-    """Statistics of the answers of some packs, pack after pack.
+    """Statistics of the answers of some packs, pack after pack, each token of a tree once.
 
-    Every answer's positions continue the prompt's, as if it stood alone; the additive mask (R, 1,
-    L, L) lets it see the prompt and itself. Prompts are not empty.
+    Prompts are not empty.
     """
-    inputs, row, predictor, tokens = _inputs(model, packs)
+    trees = [tree_of(pack) for pack in packs]
+    inputs = _inputs(model, trees)
+    row, predictor, target = _scored(packs, trees, model.device)
 
     def call() -> Tensor:
         if model.head_path == "head":
@@ -104,70 +109,68 @@ def packed_stats(model: AnswerModel, packs: Sequence[Pack]) -> AnswerStats:
         return out[row, predictor]
 
     predicting = model.within(model.model, call)
+    ones = torch.ones(len(target), device=model.device)
+    tokens = TokenInputs(target, torch.zeros_like(target), 1, ones)
     if model.head_path == "head":
-        return answer_stats(predicting, model.head(), tokens, Needs(), moments=True)
-    return stats_from_logits(predicting.float(), tokens, Needs(), moments=True)
+        stats = answer_stats(predicting, model.head(), tokens, Needs(), moments=True)
+    else:
+        stats = stats_from_logits(predicting.float(), tokens, Needs(), moments=True)
+    return _of_answers(stats, packs, trees)
 
 
-def _inputs(
-    model: AnswerModel, packs: Sequence[Pack]
-) -> tuple[dict[str, Tensor], Tensor, Tensor, TokenInputs]:
-    width = max(p.length for p in packs)
-    shape = (len(packs), width)
+def _inputs(model: AnswerModel, trees: Sequence[Tree]) -> dict[str, Tensor]:
+    """Ids, positions and the additive mask (R, 1, L, L), right-padded.
+
+    Where a token sees another the mask is 0, else the lowest finite number. Not -inf: a position
+    that sees nothing (padding, a hidden first token) would be NaN, and 0 · NaN is NaN for those
+    who give it no weight.
+    """
+    shape = (len(trees), max(len(t.ids) for t in trees))
     ids, position = np.full(shape, model.pad_id), np.zeros(shape, dtype=np.int64)
-    # Which answer a token is of: 0 the prompt, -1 padding and hidden positions (as keys).
-    group = np.full(shape, -1)
-    row, predictor, target, counts = list[int](), list[int](), list[int](), list[int]()
-    hidden: list[tuple[int, int]] = []
-    for i, pack in enumerate(packs):
-        start = len(pack.prompt_ids)
-        ids[i, :start], position[i, :start] = pack.prompt_ids, np.arange(start)
-        group[i, :start] = 0
-        hidden += [(i, k) for k in pack.hidden]
-        for j, answer in enumerate(pack.answers):
-            stop = start + len(answer.ids)
-            ids[i, start:stop], group[i, start:stop] = answer.ids, j + 1
-            hidden += [(i, start + k) for k in answer.hidden]
-            position[i, start:stop] = len(pack.prompt_ids) + np.arange(len(answer.ids))
-            row += [i] * len(answer.ids)
-            predictor += [len(pack.prompt_ids) - 1, *range(start, stop - 1)]
-            target += answer.ids
-            counts.append(len(answer.ids))
-            start = stop
-    as_key = group.copy()
-    for i, position_of in hidden:
-        as_key[i, position_of] = -1
-    device = model.device
-    segment = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-    inputs = {
+    seen = np.zeros((*shape, shape[1]), dtype=bool)
+    for i, tree in enumerate(trees):
+        n = len(tree.ids)
+        ids[i, :n], position[i, :n], seen[i, :n, :n] = tree.ids, tree.depth, tree.seen
+    dtype, device = model.inner.dtype, model.device
+    mask = torch.zeros(seen.shape, dtype=dtype, device=device)
+    mask.masked_fill_(~torch.from_numpy(seen).to(device), torch.finfo(dtype).min)
+    return {
         "input_ids": torch.from_numpy(ids).to(device),
         "position_ids": torch.from_numpy(position).to(device),
-        "attention_mask": _mask(
-            torch.from_numpy(group).to(device),
-            torch.from_numpy(as_key).to(device),
-            model.inner.dtype,
-        ),
+        "attention_mask": mask[:, None],
     }
-    tokens = TokenInputs(
-        torch.tensor(target, device=device),
-        segment.to(device),
-        len(counts),
-        torch.ones(len(target), device=device),
+
+
+def _scored(
+    packs: Sequence[Pack], trees: Sequence[Tree], device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Row, predicting column and id of every token behind the prompts."""
+    starts = [len(pack.prompt_ids) for pack in packs]
+    row = [np.full(len(t.ids) - n, i) for i, (n, t) in enumerate(zip(starts, trees, strict=True))]
+    predictor = [t.parent[n:] for n, t in zip(starts, trees, strict=True)]
+    target = [t.ids[n:] for n, t in zip(starts, trees, strict=True)]
+    found = [torch.from_numpy(np.concatenate(its)).to(device) for its in (row, predictor, target)]
+    return found[0], found[1], found[2]
+
+
+def _of_answers(stats: AnswerStats, packs: Sequence[Pack], trees: Sequence[Tree]) -> AnswerStats:
+    """Statistics of the trees' tokens as those of the answers' tokens."""
+    places, start = [], 0
+    for pack, tree in zip(packs, trees, strict=True):
+        places.append(tree.places - len(pack.prompt_ids) + start)
+        start += len(tree.ids) - len(pack.prompt_ids)
+    index = torch.from_numpy(np.concatenate(places)).to(stats.logp.device)
+    counts = torch.tensor([len(a.ids) for pack in packs for a in pack.answers])
+    assert stats.hit is not None and stats.entropy is not None and stats.variance is not None
+    return AnswerStats(
+        logp=stats.logp[index],
+        segment=torch.repeat_interleave(torch.arange(len(counts)), counts).to(index.device),
+        weight=stats.weight[index],
+        n_answers=len(counts),
+        hit=stats.hit[index],
+        entropy=stats.entropy[index],
+        variance=stats.variance[index],
     )
-    return inputs, torch.tensor(row, device=device), torch.tensor(predictor, device=device), tokens
-
-
-def _mask(group: Tensor, as_key: Tensor, dtype: torch.dtype) -> Tensor:
-    """(R, 1, L, L) added to attention scores: 0 where seen, else the lowest finite number.
-
-    Not -inf: a position that sees nothing (padding, a hidden first token) would be NaN, and 0 · NaN
-    is NaN for those who give it no weight.
-    """
-    same = as_key[:, None, :] == group[:, :, None]
-    seen = (same | (as_key == 0)[:, None, :]) & (as_key >= 0)[:, None, :]
-    seen = seen & torch.ones_like(seen[0]).tril()
-    mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
-    return mask.masked_fill_(~seen, torch.finfo(dtype).min)[:, None]
 
 
 def window_of(config: Any) -> int | None:

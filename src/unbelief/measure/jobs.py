@@ -83,7 +83,8 @@ class Ask:
         hidden: Positions that nothing attends to.
         limit: Longest answer in tokens: the decoding's, or what the model's context leaves.
         places: Where the texts go (ordinal 0; sample j adds j).
-        expected: Characters of the record's own answer: the best guess at how long the model's is.
+        draft: The record's own answer, or what follows the prefix of it: the best guess at what the
+            model says, and at how long it is.
     """
 
     key: str
@@ -91,7 +92,7 @@ class Ask:
     hidden: tuple[int, ...]
     limit: int
     places: list[Place] = field(default_factory=list)
-    expected: int = 0
+    draft: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,15 @@ class _Encoding:
         if not ids:
             raise Unmeasurable("the prompt has no tokens, and nothing cannot be answered")
         return ids, self.encoder.hidden(ids)
+
+    def draft(self, record: Record, ids: tuple[int, ...]) -> tuple[int, ...]:
+        """What follows a request's token ids where the record's own answer is given."""
+        try:
+            encoded = self.answer(record, record.answer)
+        except Unmeasurable:
+            return ()
+        whole = encoded.prompt_ids + encoded.answer_ids
+        return whole[len(ids) :] if whole[: len(ids)] == ids else encoded.answer_ids
 
     def room(self, used: int) -> int | None:
         """Tokens left of the model's context."""
@@ -260,14 +270,15 @@ class _Drawer:
             answer.places.append(replace(place, ordinal=i))
 
     def _ask(self, record: Record, need: TextNeed, place: Place) -> None:
-        ids, hidden = self.encoding.request(asked(record, need.prompt), need.prefix)
+        question = asked(record, need.prompt)
+        ids, hidden = self.encoding.request(question, need.prefix)
         room = self.encoding.room(len(ids))
         most = need.decoding.max_new_tokens
         limit = most if room is None else min(most, room)
         random = need.decoding.temperature != 0 and need.decoding.num_beams == 1
         key = (ids, hidden, record.id if random else None)
         asks = self.asks.setdefault(place.need, {})
-        fresh = Ask(record.id, ids, hidden, limit, expected=len(record.answer))
+        fresh = Ask(record.id, ids, hidden, limit, draft=self.encoding.draft(question, ids))
         asks.setdefault(key, fresh).places.append(place)
 
     def _differentiate(self, record: Record, need: GradientNeed, place: Place) -> None:

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from unbelief.beliefs.bank import write_private
 from unbelief.errors import RequestError
 from unbelief.measure.plan import Plan
 from unbelief.measure.store import META, parquet_bytes, plan_hmac, read_meta
 from unbelief.outputs import check_destination
+from unbelief.parquet import read_parquet
 
 _HEAD = "head.json"
 _COST = b"unbelief.cost"
@@ -135,7 +135,7 @@ class Journal:
 
     def load(self, name: str) -> tuple[pa.Table, dict[str, float]]:
         """Read a finished part and what it cost."""
-        table = pq.ParquetFile(self._file(name)).read()
+        table = read_parquet(self._file(name))
         cost: dict[str, float] = json.loads(table.schema.metadata[_COST])
         return table.replace_schema_metadata(None), cost
 

@@ -4,7 +4,8 @@ All answers to a question repeat its prompt. In a pack the prompt stands once,
 
     [prompt, answer 1, answer 2, ...]
 
-and a mask lets every answer see the prompt and itself only. Batches are sorted by length and
+and a mask lets every answer see the prompt and itself only; what answers have in common at their
+beginning stands once as well (`tree.py`; not counted on here). Batches are sorted by length and
 filled up to a number of tokens. Both follow from the work alone, not from the number of processes.
 """
 

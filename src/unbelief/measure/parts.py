@@ -20,7 +20,13 @@ from unbelief.measure.packs import Batch, batches_of
 from unbelief.measure.plan import Plan
 from unbelief.measure.schema import answers_table, gradients_table, texts_table
 from unbelief.measure.tables import GradientNeed, TextNeed
-from unbelief.measure.texts import answer_asks, prompts_at_once, text_batches
+from unbelief.measure.texts import (
+    Recited,
+    answer_asks,
+    prompts_at_once,
+    prompts_per_part,
+    text_batches,
+)
 from unbelief.models.runner import AnswerModel
 
 if TYPE_CHECKING:
@@ -113,7 +119,11 @@ def choose_settings(
 def parts_of(
     model: AnswerModel, encoder: Encoder, plan: Plan, work: Work, settings: Settings
 ) -> list[Part]:
-    """Everything there is to do, in a fixed order: answers, texts, gradients."""
+    """Everything there is to do, in a fixed order: answers, texts, gradients.
+
+    Texts that the answers of the same process settle are not asked for.
+    """
+    recited = Recited()
     batches = batches_of(
         work.questions,
         packed=settings.packed,
@@ -121,15 +131,16 @@ def parts_of(
         tokens=settings.tokens_per_forward,
     )
     parts = [
-        Part("answers", i, _count(group), partial(_answers, model, group))
+        Part("answers", i, _count(group), partial(_answers, model, group, recited))
         for i, group in enumerate(_groups(batches, _FORWARDS))
     ]
     needs, texts, gradients = plan.all_needs, list[Part](), list[Part]()
     for n, asks in work.asks.items():
         need = needs[n]
         assert isinstance(need, TextNeed)
-        for group in text_batches(asks, settings.prompts_at_once[str(n)]):
-            run = partial(_texts, model, encoder, need, group)
+        at_once = settings.prompts_at_once[str(n)]
+        for group in text_batches(asks, prompts_per_part(model, at_once)):
+            run = partial(_texts, model, encoder, need, group, at_once, recited)
             texts.append(Part("texts", len(texts), len(group) * need.samples, run))
     for n, questions in work.gradients.items():
         norm = needs[n]
@@ -149,17 +160,29 @@ def _count(batches: Sequence[Batch]) -> int:
     return sum(len(pack.answers) for batch in batches for pack in batch.packs)
 
 
-def _answers(model: AnswerModel, batches: Sequence[Batch]) -> tuple[pa.Table, int]:
+def _answers(
+    model: AnswerModel, batches: Sequence[Batch], recited: Recited
+) -> tuple[pa.Table, int]:
     scored = [one for batch in batches for one in score(model, batch)]
+    for one in scored:
+        recited.note(one)
     return answers_table(scored), sum(batch.tokens for batch in batches)
 
 
 def _texts(
-    model: AnswerModel, encoder: Encoder, need: TextNeed, asks: Sequence[Ask]
+    model: AnswerModel,
+    encoder: Encoder,
+    need: TextNeed,
+    asks: Sequence[Ask],
+    at_once: int,
+    recited: Recited,
 ) -> tuple[pa.Table, int]:
-    said = answer_asks(model, encoder, need, asks)
-    tokens = sum(len(s.ask.prompt_ids) + sum(len(t.token_ids) for t in s.texts) for s in said)
-    return texts_table(said), tokens
+    known = {i: said for i, a in enumerate(asks) if (said := recited.said(need, a, encoder))}
+    rest = [i for i in range(len(asks)) if i not in known]
+    answers = answer_asks(model, encoder, need, [asks[i] for i in rest], at_once) if rest else []
+    tokens = sum(len(s.ask.prompt_ids) + sum(len(t.token_ids) for t in s.texts) for s in answers)
+    known |= dict(zip(rest, answers, strict=True))
+    return texts_table([known[i] for i in range(len(asks))]), tokens
 
 
 def _gradients(

@@ -23,6 +23,7 @@ from unbelief.measure.plan import Plan, need_from_dict, need_to_dict
 from unbelief.measure.schema import SCHEMA_VERSION, SCHEMAS, examples_of
 from unbelief.measure.tables import Example
 from unbelief.outputs import atomic_folder
+from unbelief.parquet import read_parquet
 from unbelief.types import Record
 
 META = "meta.json"
@@ -143,7 +144,7 @@ def read_measurements(folder: str | Path) -> Measurements:
             content = file.read_bytes()
             if _hmac(content, meta["salt"]) != meta["files"][file.name]:
                 raise _damaged(folder, f"{file.name} is not the file that was written")
-            tables[name] = pq.read_table(pa.BufferReader(content))
+            tables[name] = read_parquet(content)
             if not tables[name].schema.equals(schema):
                 raise _damaged(folder, f"{file.name} has columns {tables[name].schema.names}")
         needs = [need_from_dict(values) for values in meta["needs"]]
