@@ -24,9 +24,7 @@ Answers = list[list[Sampled]]
 
 
 def same(a: Answers, b: Answers) -> bool:
-    pairs = [
-        (x, y) for its, other in zip(a, b, strict=True) for x, y in zip(its, other, strict=True)
-    ]
+    pairs = zip(chain(*a), chain(*b), strict=True)
     return all(
         x.token_ids == y.token_ids
         and x.finished == y.finished
