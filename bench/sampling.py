@@ -1,14 +1,15 @@
 """How much faster is asking for beliefs here than prompt by prompt with `model.generate`?
 
-Three ways of asking the same model for N answers to the same prompts, in one run and on the same
+Ways of asking the same model for N answers to the same prompts, in one run and on the same
 threads, at temperature 1 with nothing cut off and the same limit of new tokens:
 
 * `one by one`: `model.generate` per prompt and sample (batch of one);
 * `generate, n`: `model.generate` per prompt with `num_return_sequences=N`;
-* `ours`: `sample_answers`.
+* `no drafts`: `sample_answers`, where nothing is known about the answers;
+* `ours`: the same with the records' own answers as drafts, as a bank of beliefs is made.
 
 The first two draw other answers than ours, of other lengths, so times per generated token are
-given too. Rounds alternate the three, so that a busy machine does not favour one of them; every
+given too. Rounds alternate them, so that a busy machine does not favour one of them; every
 round asks `generate` another, evenly spaced part of the prompts, and its time is scaled to all of
 them. The ratio is one by one / ours, the median over rounds, with the smallest and the largest.
 CPU time counts this process alone; read it where other work shares the machine.
@@ -31,7 +32,9 @@ import torch
 import transformers
 
 from unbelief.beliefs import Decoding, sample_answers
+from unbelief.data import read_records
 from unbelief.tokens.encode import Encoder
+from unbelief.types import Record
 
 Prompt = tuple[int, ...]
 
@@ -44,31 +47,37 @@ def main() -> None:
     ).to(arguments.device)
     model.eval()
     encoder = Encoder(transformers.AutoTokenizer.from_pretrained(arguments.model))
-    prompts = [encoder.encode_prompt(q) for q in questions(arguments.data, arguments.prompts)]
+    records = questions(arguments.data, arguments.prompts)
+    prompts = [encoder.encode_prompt(record.prompt) for record in records]
+    drafts = [encoder.encode(record).answer_ids for record in records]
     decoding = Decoding(max_new_tokens=arguments.max_new_tokens, seed=arguments.seed)
     n = arguments.samples
     sample_answers(model, encoder, prompts[:2], decoding=decoding, samples=n)  # warm up
 
-    def ours(asked: list[Prompt]) -> int:
+    def ours(asked: list[Prompt], drafts: list[Prompt] | None) -> int:
         answers = sample_answers(
             model,
             encoder,
             asked,
             decoding=decoding,
             samples=n,
+            drafts=drafts,
             batch_size=arguments.batch_size or "auto",
         )
         return sum(len(s.token_ids) for its in answers for s in its)
 
     ways: dict[str, Callable[[list[Prompt]], int]] = {
-        "ours": ours,
+        "ours": lambda p: ours(p, drafts),
+        "no drafts": lambda p: ours(p, None),
         "generate, n": lambda p: by_generate(model, encoder, p, decoding, calls=1, each=n),
         "one by one": lambda p: by_generate(model, encoder, p, decoding, calls=n, each=1),
     }
     rounds = [
         {
             name: timed(
-                ask, prompts if name == "ours" else part(prompts, r, arguments), len(prompts)
+                ask,
+                prompts if name in ("ours", "no drafts") else part(prompts, r, arguments),
+                len(prompts),
             )
             for name, ask in ways.items()
         }
@@ -147,10 +156,8 @@ def summary(name: str, rounds: list[dict[str, dict[str, float]]]) -> dict[str, A
     return row
 
 
-def questions(path: str, limit: int | None) -> list[str]:
-    lines = Path(path).read_text(encoding="utf-8").splitlines()[:limit]
-    rows = [json.loads(line) for line in lines]
-    return [row.get("question", row.get("prompt")) for row in rows]
+def questions(path: str, limit: int | None) -> list[Record]:
+    return list(read_records(path))[:limit]
 
 
 def part(prompts: list[Prompt], this: int, arguments: argparse.Namespace) -> list[Prompt]:
