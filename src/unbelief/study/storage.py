@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import platform
 import time
@@ -51,12 +52,14 @@ def open_storage(where: str) -> Any:
             path.parent.mkdir(parents=True, exist_ok=True)
             backend = package.storages.journal.JournalFileBackend(str(path))
             return package.storages.JournalStorage(backend)
-        url = where
+        url = _with_driver(where)
         if "://" not in where:
             path.parent.mkdir(parents=True, exist_ok=True)
             url = f"sqlite:///{path.absolute()}"
-        # Another process may hold SQLite's lock for a moment: wait instead of failing.
-        options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+        # Another process may hold SQLite's lock for a moment: wait instead of failing. A server's
+        # connections are not kept between the trials, which take minutes.
+        sqlite = url.startswith("sqlite")
+        options = {"connect_args": {"timeout": 60}} if sqlite else {"poolclass": _null_pool()}
         return patiently(lambda: package.storages.RDBStorage(url, engine_kwargs=options))
     except (OSError, ImportError, ValueError) as error:
         raise _unusable(where, error) from error
@@ -64,6 +67,33 @@ def open_storage(where: str) -> Any:
         if not _of_database(error):
             raise
         raise _unusable(where, error) from error
+
+
+def _null_pool() -> Any:
+    from sqlalchemy.pool import NullPool
+
+    return NullPool
+
+
+def _with_driver(url: str) -> str:
+    """A PostgreSQL URL with the driver that is installed, where it names none.
+
+    Without one SQLAlchemy looks for psycopg2.
+
+    Raises:
+        RequestError: Neither psycopg nor psycopg2 is installed.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in ("postgresql", "postgres"):
+        return url
+    for module in ("psycopg", "psycopg2"):
+        if importlib.util.find_spec(module) is not None:
+            return f"postgresql+{module}://{rest}"
+    raise RequestError(
+        "a search on PostgreSQL needs psycopg, which is not installed",
+        where="--storage",
+        remedy="pip install 'unbelief[postgres]'",
+    )
 
 
 def patiently(work: Callable[[], T]) -> T:
