@@ -48,7 +48,8 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def small_parts(set_: Callable[[Any, str, int], Any]) -> None:
     set_(parts_module, "_FORWARDS", 2)
     set_(parts_module, "_GRADIENTS", 2)
-    set_(sys.modules["unbelief.measure.texts"], "_MOST_PROMPTS", {"cpu": 4})
+    set_(sys.modules["unbelief.measure.texts"], "_MOST_PROMPTS", {"cpu": 2})
+    set_(sys.modules["unbelief.measure.texts"], "_PROMPTS_PER_PLACE", {"cpu": 2})
 
 
 def tables(folder: Path) -> Mapping[str, bytes]:

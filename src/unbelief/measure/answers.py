@@ -31,7 +31,6 @@ class Scored:
     """An answer and its statistics.
 
     Attributes:
-        prompt_ids: After what.
         answer: What was scored.
         token_ids: (n,) int32 the scored tokens.
         logp: (n,) float32 log-probability, nats.
@@ -40,7 +39,6 @@ class Scored:
         variance: (n,) float32 variance of ln π under π, nats².
     """
 
-    prompt_ids: tuple[int, ...]
     answer: Answer
     token_ids: np.ndarray
     logp: np.ndarray
@@ -87,8 +85,7 @@ def _split(stats: AnswerStats, packs: Sequence[Pack]) -> Iterator[Scored]:
             ids = np.array(answer.ids if pack.prompt_ids else answer.ids[1:], dtype=np.int32)
             part = slice(start, start + len(ids))
             start = part.stop
-            numbers = (logp[part], hit[part], entropy[part], variance[part])
-            yield Scored(pack.prompt_ids, answer, ids, *numbers)
+            yield Scored(answer, ids, logp[part], hit[part], entropy[part], variance[part])
 
 
 @torch.no_grad()

@@ -73,12 +73,14 @@ class Part:
         number: Counts the parts of that table.
         items: Answers, texts or gradients in it.
         run: Does it: the rows, and how many tokens went through the model.
+        tell: Given the rows, tells the parts of other tables what they need not do.
     """
 
     table: str
     number: int
     items: int
     run: Callable[[], tuple[pa.Table, int]]
+    tell: Callable[[pa.Table], None] | None = None
 
     @property
     def name(self) -> str:
@@ -121,7 +123,7 @@ def parts_of(
 ) -> list[Part]:
     """Everything there is to do, in a fixed order: answers, texts, gradients.
 
-    Texts that the answers of the same process settle are not asked for.
+    Parts with a `tell` come first, and what they found is told before the others run.
     """
     recited = Recited()
     batches = batches_of(
@@ -131,7 +133,13 @@ def parts_of(
         tokens=settings.tokens_per_forward,
     )
     parts = [
-        Part("answers", i, _count(group), partial(_answers, model, group, recited))
+        Part(
+            "answers",
+            i,
+            _count(group),
+            partial(_answers, model, group),
+            partial(recited.learn, group) if work.asks else None,
+        )
         for i, group in enumerate(_groups(batches, _FORWARDS))
     ]
     needs, texts, gradients = plan.all_needs, list[Part](), list[Part]()
@@ -160,12 +168,8 @@ def _count(batches: Sequence[Batch]) -> int:
     return sum(len(pack.answers) for batch in batches for pack in batch.packs)
 
 
-def _answers(
-    model: AnswerModel, batches: Sequence[Batch], recited: Recited
-) -> tuple[pa.Table, int]:
+def _answers(model: AnswerModel, batches: Sequence[Batch]) -> tuple[pa.Table, int]:
     scored = [one for batch in batches for one in score(model, batch)]
-    for one in scored:
-        recited.note(one)
     return answers_table(scored), sum(batch.tokens for batch in batches)
 
 

@@ -102,7 +102,15 @@ def _continue(
 
     head = processes.on_main(lambda: journal.begin(identity, plan, choose))
     parts = parts_of(model, encoder, plan, work, Settings(**head["settings"]))
-    _run_mine(parts, journal, progress)
+    missing = processes.on_main(lambda: journal.missing([part.name for part in parts]))
+    mine = set(share(missing, *processes.world()))
+    todo = [part for part in parts if part.name in mine]
+    with _bar(todo, progress and processes.is_main()) as bar:
+        _run_mine([part for part in todo if part.tell is not None], journal, bar)
+        for part in parts:  # all processes know the same, whoever did it, and whenever
+            if part.tell is not None:
+                part.tell(journal.load(part.name)[0])
+        _run_mine([part for part in todo if part.tell is None], journal, bar)
     processes.on_main(lambda: _finish(journal, head, plan, work, parts, restart))
 
 
@@ -119,7 +127,12 @@ def measure_examples(
     with asking(model.inner):
         settings = choose_settings(model, plan, work, tokens_per_forward)
         parts = parts_of(model, encoder, plan, work, settings)
-        done = [(part.table, part.run()[0]) for part in _shown(parts, progress)]
+        done = []
+        with _bar(parts, progress) as bar:
+            for part in _shown(parts, bar):
+                done.append((part.table, part.run()[0]))
+                if part.tell is not None:
+                    part.tell(done[-1][1])
     return examples_of(_tables(plan, work, done), list(plan.sets), plan.all_needs)
 
 
@@ -135,14 +148,11 @@ def share(names: Sequence[str], rank: int, size: int) -> list[str]:
     return list(names[rank::size])
 
 
-def _run_mine(parts: Sequence[Part], journal: Journal, progress: bool) -> None:
+def _run_mine(todo: Sequence[Part], journal: Journal, bar: Any) -> None:
     """Do this process's share of what is missing; the first failure is everybody's."""
-    missing = processes.on_main(lambda: journal.missing([part.name for part in parts]))
-    mine = set(share(missing, *processes.world()))
     failure = None
     try:
-        todo = [part for part in parts if part.name in mine]
-        for part in _shown(todo, progress and processes.is_main()):
+        for part in _shown(todo, bar):
             started = time.monotonic()
             table, tokens = part.run()
             seconds = time.monotonic() - started
@@ -154,16 +164,19 @@ def _run_mine(parts: Sequence[Part], journal: Journal, progress: bool) -> None:
         raise failures[0]
 
 
-def _shown(parts: Sequence[Part], progress: bool) -> Iterable[Part]:
+def _bar(parts: Sequence[Part], progress: bool) -> Any:
     from tqdm import tqdm
 
     # disable=None: silent when stderr is not a terminal.
     total, disable = sum(part.items for part in parts), None if progress else True
-    with tqdm(total=total, unit=" items", file=sys.stderr, disable=disable) as bar:
-        for part in parts:
-            bar.set_description(part.table)
-            yield part
-            bar.update(part.items)
+    return tqdm(total=total, unit=" items", file=sys.stderr, disable=disable)
+
+
+def _shown(parts: Sequence[Part], bar: Any) -> Iterable[Part]:
+    for part in parts:
+        bar.set_description(part.table)
+        yield part
+        bar.update(part.items)
 
 
 def _finish(

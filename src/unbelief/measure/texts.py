@@ -15,7 +15,9 @@ from unbelief.measure.tables import TextMeasurement, TextNeed
 from unbelief.models.runner import AnswerModel
 
 if TYPE_CHECKING:
-    from unbelief.measure.answers import Scored
+    import pyarrow as pa
+
+    from unbelief.measure.packs import Batch
     from unbelief.tokens.encode import Encoder
 
 # Prompts decoded at once at most: on a CPU a cache of keys and values that stays small.
@@ -49,13 +51,21 @@ class Recited:
     def __init__(self) -> None:
         self._log_probs: dict[tuple[tuple[int, ...], tuple[int, ...]], float] = {}
 
-    def note(self, scored: Scored) -> None:
-        """Remember an answer if it is one of them."""
-        answer = scored.answer
-        plain = answer.has_end and not answer.truncated and not answer.hidden
-        if plain and scored.prompt_ids and scored.hit.all():
-            key = (scored.prompt_ids, answer.ids)
-            self._log_probs[key] = math.fsum(scored.logp.tolist())
+    def learn(self, batches: Sequence[Batch], table: pa.Table) -> None:
+        """Remember which answers are among them.
+
+        Args:
+            batches: What was scored.
+            table: What came out, as of `answers_table`.
+        """
+        hits, log_probs, row = table["hit"], table["logp"], 0
+        for pack in (pack for batch in batches for pack in batch.packs):
+            for answer in pack.answers:
+                plain = answer.has_end and not answer.truncated and not answer.hidden
+                if plain and pack.prompt_ids and all(hits[row].as_py()):
+                    key = (pack.prompt_ids, answer.ids)
+                    self._log_probs[key] = math.fsum(log_probs[row].as_py())
+                row += len(answer.places)
 
     def said(self, need: TextNeed, ask: Ask, encoder: Encoder) -> Said | None:
         """What the model says to a request, where that is known."""
