@@ -112,3 +112,19 @@ def test_wrong_comparisons():
         table_document(runs, [("a", "b")])
     with pytest.raises(RequestError, match="cannot be compared"):
         table_document(runs, [], ["speed"])
+
+
+@pytest.mark.parametrize(("kept", "warned"), [(0.90, False), (0.66, True)])
+def test_a_reference_that_lost_what_was_to_stay_is_named_in_the_table(
+    kept: float, warned: bool
+) -> None:
+    runs = [run("a", 0, 0.5), run("a", 1, 0.6)]
+    for one in runs:
+        one["references"] = {
+            name: {"values": {"distance": d, "utility": u}, "unscored": {}, "step": 0}
+            for name, d, u in (("original", 1.0, 0.97), ("retrained", 0.0, kept))
+        }
+    text = to_markdown(table_document(runs, []))
+    assert ("CAUTION: the retrained model has a utility of 0.66 and the original 0.97" in text) is (
+        warned
+    )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.study import made
 from tests.study.made import FormulaBed
 from unbelief.errors import GuardError, Interrupted, RequestError
 from unbelief.study import studying, trials
@@ -140,6 +141,19 @@ def test_an_aim_that_cannot_be_measured_is_refused_before_anything_runs(tmp_path
     with pytest.raises(RequestError, match="no retrained model"):
         tune(tmp_path, bed=bed)
     assert bed.asked == [] and not (tmp_path / "search.log").exists()
+
+
+def test_a_reference_that_lost_what_was_to_stay_is_refused(tmp_path, monkeypatch):
+    # The original keeps 1.0. At 0.9 the reference is taken, below it is not.
+    monkeypatch.setitem(made.RETRAINED, "utility", 0.85)
+    bed = FormulaBed()
+    with pytest.raises(RequestError, match=r"utility of 0\.85 and the original 1\.00") as caught:
+        tune(tmp_path, bed=bed)
+    assert caught.value.where == "--retrained"
+    assert bed.asked == [] and not (tmp_path / "search.log").exists()
+    others = replace(REQUEST, aims=("forgetting", "utility"), trials=1)
+    content, _ = tune(tmp_path, others, bed)
+    assert content["methods"]["graddiff"]["trials"]["finished"] == 1
 
 
 def test_another_search_in_the_same_storage_is_refused(tmp_path):

@@ -8,6 +8,7 @@ from typing import Any
 from unbelief.report import latex
 from unbelief.report.cells import write_csv
 from unbelief.report.tables import Table, decimals, with_interval
+from unbelief.study.reference import lost_by_reference
 from unbelief.study.testbed import PARTS, QUANTITIES
 
 Plain = Mapping[str, Any]
@@ -93,9 +94,13 @@ def _methods(document: Plain, ratio: str) -> Table:
         n = max(e["n"] for e in row["estimates"].values())
         rows.append((row["label"], *cells, str(n)))
     seeds = len(document["seeds"])
+    kept = {r["label"]: r["estimates"]["utility"]["value"] for r in document["rows"]
+            if r["ratio"] == ratio and "utility" in r["estimates"]}  # fmt: skip
+    lost = lost_by_reference(kept.get("original"), kept.get("retrained"))
+    caution = "" if lost is None else f". CAUTION: {lost}; the distance rewards losing it"
     return Table(
         title=f"Forget ratio {ratio}: mean over seeds (95 % interval), {seeds} seeds; the distance "
-        f"to the retrained model is the sum of the last {len(PARTS)} parts",
+        f"to the retrained model is the sum of the last {len(PARTS)} parts{caution}",
         head=("Method", *COLUMNS.values(), "n"),
         rows=tuple(rows),
     )

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from unbelief.errors import GuardError, Interrupted, RequestError
 from unbelief.study import trials
+from unbelief.study.reference import check_aims_can_be_measured
 from unbelief.study.rules import (
     NOT_SEARCHED,
     best_point,
@@ -100,20 +101,8 @@ def check(request: TuneRequest, bed: Testbed) -> dict[str, str]:
         if method not in found and (reason := bed.refuses(method)):
             found[method] = reason
     if set(found) < set(request.methods):
-        _check_reachable(request, bed)
+        check_aims_can_be_measured(bed.references(_cases(request)[0]), request.aims)
     return found
-
-
-def _check_reachable(request: TuneRequest, bed: Testbed) -> None:
-    original = bed.references(_cases(request)[0])["original"]
-    for aim in request.aims:
-        if aim not in original.values:
-            why = original.unscored.get(aim, "it is not measured here")
-            raise RequestError(
-                f"{aim} cannot be aimed at: {why}",
-                where="--aim",
-                remedy="aim at other quantities, or give what is missing",
-            )
 
 
 def search(request: TuneRequest, bed: Testbed, storage: Any, method: str, tell: Tell) -> None:
