@@ -156,6 +156,12 @@ def test_a_reference_that_lost_what_was_to_stay_is_refused(tmp_path, monkeypatch
     assert content["methods"]["graddiff"]["trials"]["finished"] == 1
 
 
+def test_a_server_that_cannot_be_reached_is_told_before_anything_runs(tmp_path):
+    bed = FormulaBed(has_retrained=False)  # which would be refused
+    with pytest.raises(RequestError, match="cannot be opened"):
+        studying.tune(REQUEST, bed, tmp_path, "sqlite:////no/such/folder/s.db", lambda *_: None)
+
+
 def test_another_search_in_the_same_storage_is_refused(tmp_path):
     tune(tmp_path)
     with pytest.raises(RequestError, match="another search"):

@@ -42,18 +42,8 @@ class BufferedLayer(DynamicLayer):
         values[:, :, start:stop] = value_states
         return self._show(stop)
 
-    def batch_repeat_interleave(self, repeats: int) -> None:
-        """Repeat every row `repeats` times."""
-        if (length := self.get_seq_length()) > 0:
-            keys, values = self._buffers
-            self._buffers = (
-                keys.repeat_interleave(repeats, dim=0),
-                values.repeat_interleave(repeats, dim=0),
-            )
-            self._show(length)
-
     def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep the rows `indices`, in that order."""
+        """Keep the rows `indices`, in that order; one may be kept several times."""
         if (length := self.get_seq_length()) > 0:
             # One buffer after the other, so that only one old copy lives beside the new ones.
             self._buffers = (self._buffers[0].index_select(0, indices), self._buffers[1])

@@ -67,9 +67,11 @@ def tune(
         RequestError: The request is wrong, or the storage holds another search.
         Interrupted: Ctrl-C; the same call goes on.
     """
-    unsuitable = tuning.check(request, bed)
     folder = output.expanduser()
-    opened = open_storage(storage or str(folder / "search.db"))
+    # A server that cannot be reached is told at once, a file is made when all else is in order.
+    opened = open_storage(storage) if storage is not None and "://" in storage else None
+    unsuitable = tuning.check(request, bed)
+    opened = opened or open_storage(storage or str(folder / "search.db"))
     for method in request.methods:
         if method in unsuitable:
             continue
