@@ -62,7 +62,8 @@ class Recited:
         for pack in (pack for batch in batches for pack in batch.packs):
             for answer in pack.answers:
                 plain = answer.has_end and not answer.truncated and not answer.hidden
-                if plain and pack.prompt_ids and all(hits[row].as_py()):
+                plain = plain and bool(pack.prompt_ids) and not pack.hidden
+                if plain and all(hits[row].as_py()):
                     key = (pack.prompt_ids, answer.ids)
                     self._log_probs[key] = math.fsum(log_probs[row].as_py())
                 row += len(answer.places)
