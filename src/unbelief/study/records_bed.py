@@ -126,31 +126,53 @@ class RecordsTestbed:
         self, setting: Setting, case: Case, at: Sequence[int], report: Report
     ) -> tuple[Measured, ...]:
         """See `Testbed`."""
-        part = self.parts[case.ratio]
-        options = {**self.fixed(setting.method), **setting.objective_options}
-        objective = build_objective(setting.method, options)
-        pairs = self.pairs(case.ratio)
-        per_device = min(8, pairs)
+        seed = case.seed + (OTHER_SEEDS if case.split == "validation" else 0)
         hook = _Hook(self, case, at, report)
         with suppress(_Reached):
-            Unlearner(
-                model=self.model,
-                forget=part.forget,
-                retain=None if objective.retain is None else part.retain,
-                objective=objective,
-                train=TrainOptions(
-                    learning_rate=setting.learning_rate,
-                    max_steps=self.steps,
-                    per_device_train_batch_size=per_device,
-                    gradient_accumulation_steps=-(-pairs // per_device),
-                    seed=case.seed + (OTHER_SEEDS if case.split == "validation" else 0),
-                ),
-                device=self.device,
-                method=setting.method,
-                hooks=[hook],
-                progress=False,
-            ).fit()
+            self.unlearner(setting, case.ratio, seed, hooks=[hook]).fit()
         return tuple(hook.points)
+
+    def unlearner(
+        self,
+        setting: Setting,
+        ratio: str,
+        seed: int,
+        *,
+        hooks: Sequence[Any] = (),
+        callbacks: Sequence[Any] = (),
+    ) -> Unlearner:
+        """The run of a setting.
+
+        Args:
+            setting: Method and options.
+            ratio: What is to be forgotten.
+            seed: Of the training.
+            hooks: As for `Unlearner`.
+            callbacks: As for `Unlearner`.
+        """
+        part = self.parts[ratio]
+        options = {**self.fixed(setting.method), **setting.objective_options}
+        objective = build_objective(setting.method, options)
+        pairs = self.pairs(ratio)
+        per_device = min(8, pairs)
+        return Unlearner(
+            model=self.model,
+            forget=part.forget,
+            retain=None if objective.retain is None else part.retain,
+            objective=objective,
+            train=TrainOptions(
+                learning_rate=setting.learning_rate,
+                max_steps=self.steps,
+                per_device_train_batch_size=per_device,
+                gradient_accumulation_steps=-(-pairs // per_device),
+                seed=seed,
+            ),
+            device=self.device,
+            method=setting.method,
+            hooks=hooks,
+            callbacks=callbacks,
+            progress=False,
+        )
 
     def items(self, split: Split, ratio: str) -> dict[str, tuple[Record, ...]]:
         """What is asked about: records of the groups that belong to the split.
