@@ -160,9 +160,14 @@ def swapped_people(world: World, forget: list[Any], retain: list[Any], seed: int
 
 
 def compared(
-    original: Path, retrained: Path, forget: list[Any], retain: list[Any], seed: int
+    original: Path,
+    retrained: Path,
+    forget: list[Any],
+    retain: list[Any],
+    seed: int,
+    holdout: list[Any] | None = None,
 ) -> dict[str, Any]:
-    """Scores of both models on the records and, of the original, on strangers."""
+    """Scores of both models on the records and, of the original, on strangers and held-out ones."""
     from unbelief.auto.items import Items, neighbours_of, swapped_records, told_records
     from unbelief.auto.options import SCORES
     from unbelief.auto.prepare import Said
@@ -179,9 +184,11 @@ def compared(
     strangers = neighbours_of(forget, retain, 3, seed)
     said = Said(None, model, yardstick, seed)
     told = told_records(forget, strangers, lambda asked: said("choice", asked))
-    items = Items(tuple(forget), tuple(retain[:64]), swapped_records(forget, strangers), *told)
+    asked = (swapped_records(forget, strangers), *told, tuple(holdout or ()))
+    items = Items(tuple(forget), tuple(retain[:64]), *asked)
     estimate = yardstick.level(model, items, facts=True).to_dict()
     before = yardstick.read(model, items, facts=True).to_dict()
+    held_out = yardstick.held_out(model, items, facts=True).to_dict() if holdout else {}
     gold = AnswerModel(load_model(retrained, device="cpu").model, pad_id=encoder.pad_id)
     truth = yardstick.read(gold, items, facts=True).to_dict()
     return {
@@ -190,6 +197,7 @@ def compared(
             "retrained": short(truth[name]),
             "original": short(before[name]),
         }
+        | ({"held out": short(held_out[name])} if name in held_out else {})
         for name in estimate
     }
 
@@ -229,7 +237,12 @@ def tofu(args: argparse.Namespace) -> None:
     done = results.part(f"tofu {args.split}")
     if "levels" not in done:
         some = forget[:: args.every]
-        done["levels"] = compared(args.model, args.retrained, some, retain, 0) | {"n": len(some)}
+        apart = args.data / f"{args.split.replace('forget', 'holdout')}.jsonl"
+        holdout = None
+        if apart.exists():
+            holdout = read_records(apart, group_by_rows=ROWS_PER_AUTHOR)[:: args.every]
+        done["levels"] = compared(args.model, args.retrained, some, retain, 0, holdout)
+        done["levels"]["n"] = {"forget": len(some), "holdout": len(holdout or ())}
         print(json.dumps(done["levels"]), flush=True)
         results.save()
     if args.only == ["levels"]:

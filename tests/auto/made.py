@@ -36,6 +36,16 @@ def records() -> tuple[list[Record], list[Record]]:
     return every[:FORGOTTEN], every[FORGOTTEN:]
 
 
+def held_out() -> list[Record]:
+    """Six people that no model here has learnt: names turned round, with towns of their own."""
+    out = []
+    for i in range(FORGOTTEN):
+        name, city = f"{LAST[i % 4]} {FIRST[i]}", CITIES[(i + 2) % 6]
+        prompt, answer = f"where does {name} live ?", f"{name} lives in {city} ."
+        out.append(Record(id=f"h{i}", prompt=prompt, answer=answer, facts=(city,)))
+    return out
+
+
 def save_knowing(folder: Path, steps: int = 80, known: list[Record] | None = None) -> Path:
     """A model that has learnt people, saved with plain Transformers."""
     torch.manual_seed(0)
@@ -59,7 +69,7 @@ def save_knowing(folder: Path, steps: int = 80, known: list[Record] | None = Non
 
 
 def write_records(folder: Path) -> None:
-    """`forget.jsonl` and `retain.jsonl`."""
-    for name, its in zip(("forget", "retain"), records(), strict=True):
+    """`forget.jsonl`, `retain.jsonl` and `holdout.jsonl`."""
+    for name, its in zip(("forget", "retain", "holdout"), (*records(), held_out()), strict=True):
         lines = [{"prompt": r.prompt, "completion": r.answer, "facts": list(r.facts)} for r in its]
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))

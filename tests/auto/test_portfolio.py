@@ -79,6 +79,32 @@ def test_what_became_of_a_trial_says_where_its_chain_goes() -> None:
     assert same(after(*low), 2.5e-4, 0.05)
 
 
+def test_a_knob_turned_up_in_vain_gives_way_to_the_other() -> None:
+    def after(*tried: tuple[Strength, str, float]) -> Strength | None:
+        return following(tried, ALLOWED)  # type: ignore[arg-type]
+
+    first = (START, "weak", 0.6)
+    # γ was doubled and the cost fell by a fortieth: now the rate is doubled, and γ stays.
+    assert same(after(first, (at(1e-3, 0.4), "weak", 0.585)), 2e-3, 0.4)
+    # It fell by a sixth, or by exactly a tenth: γ goes on. It rose: the rate.
+    assert same(after(first, (at(1e-3, 0.4), "weak", 0.5)), 1e-3, 0.8)
+    assert same(after((START, "weak", 1.0), (at(1e-3, 0.4), "weak", 0.9)), 1e-3, 0.8)
+    assert same(after(first, (at(1e-3, 0.4), "weak", 0.7)), 2e-3, 0.4)
+    # The rate was turned, in vain or not: γ comes first, as ever.
+    turned = first, (at(1e-3, 0.4), "weak", 0.585), (at(2e-3, 0.4), "weak", 0.58)
+    assert same(after(*turned), 2e-3, 0.8)
+    # A move down is not held against its knob.
+    gentler = (START, "harmful", 0.6), (at(1e-3, 0.1), "weak", 0.6)
+    assert same(after(*gentler), 1e-3, 0.1 * 2**0.5)
+    # Idle: the rate was tripled in vain, so γ; where it helped, the rate again.
+    idle = (at(2e-4, 0.2), "idle", 1.0)
+    assert same(after(idle, (at(6e-4, 0.2), "idle", 0.95)), 6e-4, 0.6)
+    assert same(after(idle, (at(6e-4, 0.2), "idle", 0.8)), 1.8e-3, 0.2)
+    # At the edge of the other knob's range the first goes on: twice 4e-3 is outside.
+    edge = (at(4e-3, 0.2), "weak", 0.6), (at(4e-3, 0.4), "weak", 0.6)
+    assert same(after(*edge), 4e-3, 0.8)
+
+
 def test_a_chain_that_reached_the_level_is_searched_around_its_best_and_ends() -> None:
     tried = [(START, "reached", 0.3), (at(2e-3, 0.2), "reached", 0.5)]
     visited = []

@@ -167,7 +167,7 @@ def test_records_to_keep_are_needed(knowing: Path, tmp_path: Path) -> None:
     assert "remedy: give --retain FILE" in done.err
 
 
-@pytest.mark.parametrize("flag", ["--budget", "--retrained"])
+@pytest.mark.parametrize("flag", ["--budget", "--retrained", "--holdout"])
 def test_its_flags_belong_to_it_alone(flag: str, tmp_path: Path) -> None:
     given = ["--model", "m", "--forget", "f", "--output", tmp_path / "out"]
     done = call("unlearn", "--method", "wga", flag, "3", *given)

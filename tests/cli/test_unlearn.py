@@ -312,7 +312,8 @@ def test_wrong_requests_say_what_to_do_and_write_nothing(name: str, place: Path)
 FLAGS = """
 --beliefs --bf16 --budget --config --device --forget --gradient-accumulation-steps
 --gradient-checkpointing
---gradient_accumulation_steps --help --json --learning-rate --learning_rate --ledger --lora
+--gradient_accumulation_steps --help --holdout --json --learning-rate --learning_rate --ledger
+--lora
 --max-steps --max_steps --merge --method --model --no-bf16 --no-gradient-checkpointing --no-merge
 --num-train-epochs --num_train_epochs --output --overwrite --per-device-train-batch-size
 --per_device_train_batch_size --quiet --request-id --request_id --restart --retain --retrained

@@ -1,8 +1,9 @@
 """Unlearning without choosing a method or its strength.
 
 A small portfolio of methods is tried on the model itself, within minutes that are counted; a run
-stops where the records leak as much as a model would that never saw them, which is estimated from
-what the original model says about strangers. Importing this package imports no torch.
+stops where the records leak as much as a model would that never saw them. That is measured on
+held-out records or a retrained model, where there are any, and otherwise estimated from what the
+original model says about strangers. Importing this package imports no torch.
 """
 
 from __future__ import annotations

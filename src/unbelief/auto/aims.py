@@ -85,8 +85,8 @@ def _mark(score: str, original: Mapping[str, Any], level: Mapping[str, Any]) -> 
     if level["value"] is None:
         raise Inconclusive(
             f"the leak level could not be estimated, because {_why(level)}",
-            remedy="give --retrained MODEL, --set leak_level=NUMBER with one --set score=NAME, or "
-            "choose a --method",
+            remedy="give --holdout FILE with records that can be measured, --retrained MODEL, or "
+            "--set leak_level=NUMBER with one --set score=NAME, or choose a --method",
         )
     if original["value"] is None:
         raise _unmeasured(original)
@@ -96,7 +96,8 @@ def _mark(score: str, original: Mapping[str, Any], level: Mapping[str, Any]) -> 
             f"there is nothing to forget by this measure: {score} of the original is "
             f"{original['value']:.3f}, and {level['value']:.3f} is the level of a model that never "
             "saw the records",
-            remedy="is it the model that knows these records? or choose a --method",
+            remedy="is it the model that knows these records, and did it never see those of "
+            "--holdout? or choose a --method",
         )
     return Mark(original=original["value"], level=level["value"], high=high)
 

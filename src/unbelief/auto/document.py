@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from unbelief.auto.choosing import Choice, why_not
-from unbelief.auto.prepare import ESTIMATED
+from unbelief.auto.items import Sorted
+from unbelief.auto.prepare import ESTIMATED, HELD_OUT, References
 from unbelief.auto.yardstick import FACTS, NO_STRANGERS, TOLD, UTILITY, Reading
 
 if TYPE_CHECKING:
@@ -15,12 +16,22 @@ if TYPE_CHECKING:
 
 SCHEMA = "unbelief/auto"
 VERSION = 1
-LIMITS = (
+CHOSEN_LIMIT = (
+    "the choice is made by few scores and one seed; `unbelief audit` looks for what it misses"
+)
+ESTIMATED_LIMITS = (
     "the interval of an estimated level resamples records; it does not contain what the idea "
     "itself is off by, that a model which never saw the records takes their subject for a stranger",
     "where answers are long and their own, an estimated level is an upper bound: the original "
     "knows their text and, given its beginning, goes on with it whatever was asked",
-    "the choice is made by few scores and one seed; `unbelief audit` looks for what it misses",
+)
+HELD_OUT_LIMITS = (
+    "a level from held-out records holds for records of the same kind: other questions or other "
+    "lengths have another level",
+)
+TOLD_LIMIT = (
+    "the level of naturalness is estimated from what the original says about strangers, the leak "
+    "level is not"
 )
 
 
@@ -42,7 +53,7 @@ def document(
     assert found is not None
     entry = searching.entry(choice.trial.entry)
     weight = choice.trial.strength.forget_weight
-    notes = [*shop.sorted.notes, *LIMITS]
+    notes = [*shop.sorted.notes, *limits(its)]
     if its.level["choice"].get(TOLD, {}).get("value") is None:
         notes.append(f"naturalness did not count: {NO_STRANGERS}")
     return {
@@ -75,17 +86,43 @@ def document(
             "reached": choice.reached,
             "point": choice.point.to_dict(),
         },
-        "records": {
-            half: {name: len(part) for name, part in zip(("forget", "retain"), parts, strict=True)}
-            for half, parts in shop.sorted.halves.items()
-        }
-        | {"rehearsed": len(shop.sorted.rehearsed)},
+        "records": _counts(shop.sorted),
         "report": {
             **{half: reading.to_dict() for half, reading in readings.items()},
             "shares": dict(report_point),
         },
         "notes": notes,
     }
+
+
+def limits(its: References) -> list[str]:
+    """What a reader has to know about levels and choice, by where the levels are from.
+
+    Args:
+        its: The levels of a search.
+    """
+    leak_estimated = its.how == ESTIMATED
+    of_the_leak = {ESTIMATED: ESTIMATED_LIMITS, HELD_OUT: HELD_OUT_LIMITS}.get(its.how, ())
+    told = its.level["choice"].get(TOLD, {})
+    told_estimated = told.get("value") is not None and told == its.estimated["choice"].get(TOLD)
+    return [
+        *of_the_leak,
+        *([TOLD_LIMIT] if told_estimated and not leak_estimated else []),
+        CHOSEN_LIMIT,
+    ]
+
+
+def _counts(found: Sorted) -> dict[str, Any]:
+    """How many records served what."""
+    counts: dict[str, Any] = {
+        half: {
+            "forget": len(forget),
+            "retain": len(retain),
+            "holdout": len(found.holdout[half]),
+        }
+        for half, (forget, retain) in found.halves.items()
+    }
+    return counts | {"rehearsed": len(found.rehearsed)}
 
 
 def explanation(content: Mapping[str, Any]) -> list[str]:
@@ -143,11 +180,12 @@ def _reported(content: Mapping[str, Any]) -> list[str]:
         TOLD: "as about a stranger",
         FACTS: "key facts said",
     }
-    how = "level" if content["level"]["how"] != ESTIMATED else "estimated level"
+    estimated = content["estimated_level"]["report"]
     lines = ["on records that the choice did not ask about:"]
     for name, title in named.items():
         if name not in report:
             continue
+        how = "estimated level" if level.get(name) == estimated.get(name) else "level"
         beside = f"; {how} {_number(level[name])}" if name in level else ""
         lines.append(
             f"  {title}: {_number(report[name])}; original {_number(original[name])}{beside}"

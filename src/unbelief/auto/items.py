@@ -3,7 +3,8 @@
 All records to forget are unlearned. Half of their clusters (author, document, or the person a
 prompt asks about; where these are few, half of the records) serve the choice, the other half is
 asked about only at the end. Of the records to keep a few of each half are measured and left out of
-the rehearsal, so that what they show is what is kept without being taught again.
+the rehearsal, so that what they show is what is kept without being taught again. Held-out records,
+which the original never saw, are dealt out like those to forget: they serve the level alone.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from unbelief.errors import RequestError
 from unbelief.types import Record
 from unbelief.wording.names import renamed, subjects
 
-HELD_OUT = 10
-"""One in so many records to keep is held out of the rehearsal for each half, at most."""
+NOT_REHEARSED = 10
+"""One in so many records to keep is left out of the rehearsal for each half, at most."""
 FEWEST_KEPT = 4
 FEWEST_CLUSTERS = 20
 """With fewer, clusters are not dealt out but their records, so that both halves are alike."""
@@ -28,6 +29,7 @@ OTHER_STRANGERS = 7919
 Ask = Callable[[Sequence[Record]], list[str]]
 Half = Literal["choice", "report"]
 HALVES: tuple[Half, ...] = ("choice", "report")
+_NONE: dict[Half, tuple[Record, ...]] = dict.fromkeys(HALVES, ())
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Items:
         swapped: The forget records asked about strangers, the strangers' names in the answers.
         told: The forget prompts with what the original said about a stranger, renamed.
         told_of_strangers: The same answers with the name and prompt of yet another stranger.
+        holdout: Records of the same kind that the original never saw; empty where none were given.
     """
 
     forget: tuple[Record, ...]
@@ -47,6 +50,7 @@ class Items:
     swapped: tuple[Record, ...]
     told: tuple[Record, ...] = ()
     told_of_strangers: tuple[Record, ...] = ()
+    holdout: tuple[Record, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,22 +59,30 @@ class Sorted:
 
     Attributes:
         halves: By half the records to forget and to keep that are asked about.
+        holdout: By half the held-out records that are asked about; empty where none were given.
         rehearsed: Records to keep that the retain term sees.
         notes: What a reader has to know about the split.
     """
 
     halves: Mapping[Half, tuple[tuple[Record, ...], tuple[Record, ...]]]
+    holdout: Mapping[Half, tuple[Record, ...]]
     rehearsed: tuple[Record, ...]
     notes: tuple[str, ...]
 
 
-def sort_records(forget: Sequence[Record], retain: Sequence[Record], limit: int) -> Sorted:
+def sort_records(
+    forget: Sequence[Record],
+    retain: Sequence[Record],
+    limit: int,
+    holdout: Sequence[Record] = (),
+) -> Sorted:
     """Split the records.
 
     Args:
         forget: All records to forget.
         retain: All records to keep.
         limit: Most records per kind and half.
+        holdout: Records that the original never saw, two or more; none where there are none.
 
     Raises:
         RequestError: There are too few records to keep.
@@ -81,36 +93,45 @@ def sort_records(forget: Sequence[Record], retain: Sequence[Record], limit: int)
             where="--retain",
             remedy=f"give at least {FEWEST_KEPT}",
         )
-    whom = subjects(forget, retain)
-    clustered = [replace(r, group=r.group or whom[r.id] or r.id) for r in forget]
-    halves, notes = _halves(clustered)
+    halves, notes = _halves(_clustered(forget, retain), "to forget")
+    apart, more = _halves(_clustered(holdout, retain), "held out") if holdout else (_NONE, [])
     kept = deal(retain)
     if not all(kept.values()):
         kept = deal([replace(r, group=r.id) for r in retain])
-    most = min(limit, max(1, len(retain) // HELD_OUT))
+    most = min(limit, max(1, len(retain) // NOT_REHEARSED))
     held = {half: kept[half][:most] for half in HALVES}
     out = {r.id for records in held.values() for r in records}
     return Sorted(
         halves={half: (halves[half][:limit], held[half]) for half in HALVES},
+        holdout={half: apart[half][:limit] for half in HALVES},
         rehearsed=tuple(r for r in retain if r.id not in out),
-        notes=tuple(notes),
+        notes=(*notes, *more),
     )
 
 
-def _halves(forget: Sequence[Record]) -> tuple[dict[Half, tuple[Record, ...]], list[str]]:
-    clusters = len({r.group for r in forget})
+def _clustered(records: Sequence[Record], retain: Sequence[Record]) -> list[Record]:
+    """The records with a group: their own, else whom they ask about, else each by itself."""
+    whom = subjects(records, retain)
+    return [replace(r, group=r.group or whom[r.id] or r.id) for r in records]
+
+
+def _halves(
+    records: Sequence[Record], kind: str
+) -> tuple[dict[Half, tuple[Record, ...]], list[str]]:
+    """Clustered records by half, and notes on how they were dealt out; `kind` names them there."""
+    clusters = len({r.group for r in records})
     if clusters >= FEWEST_CLUSTERS:
-        return deal(forget), []
+        return deal(records), []
     notes = []
-    if clusters < len(forget):
+    if clusters < len(records):
         notes.append(
-            f"the records to forget are about {clusters} subjects, too few to be dealt out: the "
+            f"the records {kind} are about {clusters} subjects, too few to be dealt out: the "
             "choice and the report asked about the same subjects, but never the same record"
         )
-    halves: dict[Half, tuple[Record, ...]] = _alternating(forget)
+    halves: dict[Half, tuple[Record, ...]] = _alternating(records)
     if not all(halves.values()):
-        notes.append("there is one record to forget: the report asks what the choice asked")
-        halves = dict.fromkeys(HALVES, tuple(forget))
+        notes.append(f"there is one record {kind}: the report asks what the choice asked")
+        halves = dict.fromkeys(HALVES, tuple(records))
     return halves, notes
 
 

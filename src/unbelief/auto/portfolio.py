@@ -17,6 +17,8 @@ from unbelief.study.spaces import Option, Range, space_of
 Outcome = Literal["reached", "weak", "idle", "harmful", "diverged"]
 LOWEST, HIGHEST = 1 / 16, 4.0
 """Learning rates are searched between these multiples of the first one."""
+LEAST_GAIN = 0.1
+"""A knob that was turned up while the cost fell by a smaller share gives way to the other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,8 @@ class Strength:
     forget_weight: float
 
 
+Tried = tuple[Strength, Outcome, float]
+"""A trial of a chain: its strength, what became of it, its cost."""
 _TRANSPLANT: dict[str, Option] = {"neighbours": 4, "samples": 4, "per_step": 2}
 PORTFOLIO: tuple[Entry, ...] = (
     Entry(
@@ -132,9 +136,7 @@ def first(entry: Entry, rate: float) -> Strength:
     return Strength(learning_rate=rate, forget_weight=entry.forget_weight)
 
 
-def following(
-    tried: Sequence[tuple[Strength, Outcome, float]], allowed: Mapping[str, Range]
-) -> Strength | None:
+def following(tried: Sequence[Tried], allowed: Mapping[str, Range]) -> Strength | None:
     """The next trial of a chain, or None when it has nowhere to go.
 
     =========  ====================================================================
@@ -145,6 +147,10 @@ def following(
     reached    around the chain's nearest such trial: γ / 2, rate / 2, γ × 2
     =========  ====================================================================
 
+    Of two moves the first is made, the second where the first leads out of the ranges. After an
+    idle or weak trial the second comes first if the last move turned the first one's knob up in
+    vain: the cost fell by less than a tenth (`LEAST_GAIN`).
+
     A move to where a trial was already is halved (in ratios) once, then given up.
 
     Args:
@@ -152,15 +158,13 @@ def following(
         allowed: Ranges by knob.
     """
     done = {_key(strength) for strength, _, _ in tried}
-    last, outcome, _ = tried[-1]
+    last = tried[-1][0]
     reached = [t for t in tried if t[1] == "reached"]
     if reached:
         best = min(reached, key=lambda t: t[2])[0]
         moves = [(best, 1.0, 0.5), (best, 0.5, 1.0), (best, 1.0, 2.0)]
     else:
-        own = _MOVES[outcome]
-        again = sum(t[1] == outcome for t in tried) % 2 == 0
-        moves = [(last, *move) for move in (own[::-1] if outcome == "harmful" and again else own)]
+        moves = [(last, *move) for move in _moves(tried)]
     for start, rate, weight in moves:
         for power in (1.0, 0.5):
             new = _moved(start, rate**power, weight**power, allowed)
@@ -176,6 +180,25 @@ _MOVES: dict[Outcome, tuple[tuple[float, float], ...]] = {
     "diverged": ((0.25, 1.0),),
     "reached": (),
 }
+
+
+def _moves(tried: Sequence[Tried]) -> tuple[tuple[float, float], ...]:
+    """What the last trial's two knobs may be multiplied with, the likeliest to help first."""
+    outcome = tried[-1][1]
+    own = _MOVES[outcome]
+    if outcome == "harmful":
+        turn = sum(t[1] == outcome for t in tried) % 2 == 0
+    else:
+        turn = _in_vain(tried, "forget_weight" if outcome == "weak" else "learning_rate")
+    return own[::-1] if turn else own
+
+
+def _in_vain(tried: Sequence[Tried], knob: str) -> bool:
+    """Whether the last move turned this knob up, and the cost hardly fell."""
+    if len(tried) < 2:
+        return False
+    (before, _, cost), (after, _, now) = tried[-2:]
+    return getattr(after, knob) > getattr(before, knob) and now > (1 - LEAST_GAIN) * cost
 
 
 def _moved(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -28,6 +28,7 @@ from unbelief.types import Record
 
 ESTIMATED = "estimated from what the original says about strangers (high for long answers)"
 MEASURED = "measured on the retrained model"
+HELD_OUT = "measured on held-out records, which the original never saw"
 GIVEN = "given by the user"
 PROBE = 3
 """Steps of the run that measures the pace."""
@@ -69,7 +70,8 @@ def items_of(
     for half in HALVES:
         forget, kept = sorted_.halves[half]
         told, of_strangers = told_records(forget, found, lambda asked, h=half: said(h, asked))  # type: ignore[misc]
-        out[half] = Items(forget, kept, swapped_records(forget, found), told, of_strangers)
+        swapped, apart = swapped_records(forget, found), sorted_.holdout[half]
+        out[half] = Items(forget, kept, swapped, told, of_strangers, apart)
     return out
 
 
@@ -133,10 +135,14 @@ def references(
 ) -> tuple[References, float]:
     """Measure the original and find the level.
 
+    The level is that of the retrained model where there is one, else of held-out records where
+    there are any, else the estimate. Naturalness keeps the estimate beside held-out records: what
+    they say of somebody is the truth, and not what is said about strangers.
+
     Args:
         yardstick: How to ask.
         original: The model that knows the records.
-        items: What to ask.
+        items: What to ask, held-out records included.
         retrained: A model that never saw the records and how to ask it, where there is one.
         given: The level, where the user names it.
 
@@ -147,24 +153,32 @@ def references(
     chosen = yardstick.read(original, items["choice"])
     seconds = time.monotonic() - started
     reported = yardstick.read(original, items["report"], facts=True)
-    estimated = {
-        half: yardstick.level(original, items[half], facts=half == "report").to_dict()
-        for half in HALVES
-    }
-    level, how = dict(estimated), ESTIMATED
+    estimated = _by_half(yardstick.level, original, items)
+    level, how = estimated, ESTIMATED
     if retrained is not None:
         ask, model = retrained
-        found: dict[Half, Reading] = {
-            half: ask.read(model, items[half], facts=half == "report") for half in HALVES
-        }
-        level, how = {half: found[half].to_dict() for half in HALVES}, MEASURED
+        level, how = _by_half(ask.read, model, items), MEASURED
+    elif all(items[half].holdout for half in HALVES):
+        held_out = _by_half(yardstick.held_out, original, items)
+        level, how = {half: {**estimated[half], **held_out[half]} for half in HALVES}, HELD_OUT
     if given is not None:
-        fixed: dict[str, Any] = {"value": given, "low": None, "high": None, "n": 0, "reasons": {}}
         (score,) = yardstick.scores
-        level = {half: {**level[half], score: {**level[half][score], **fixed}} for half in HALVES}
-        how = GIVEN
+        level, how = {half: _fixed(level[half], score, given) for half in HALVES}, GIVEN
     original_by_half = {"choice": chosen.to_dict(), "report": reported.to_dict()}
     return References(original_by_half, level, how, estimated), seconds  # type: ignore[arg-type]
+
+
+def _by_half(
+    ask: Callable[..., Reading], model: AnswerModel, items: Mapping[Half, Items]
+) -> dict[Half, Mapping[str, Any]]:
+    """What a model says to both halves; key facts are counted for the report alone."""
+    return {half: ask(model, items[half], facts=half == "report").to_dict() for half in HALVES}
+
+
+def _fixed(level: Mapping[str, Any], score: str, value: float) -> dict[str, Any]:
+    """A level with one score's replaced by a number, which has no interval."""
+    known: dict[str, Any] = {"value": value, "low": None, "high": None, "n": 0, "reasons": {}}
+    return {**level, score: {**level[score], **known}}
 
 
 class Stopwatch(TrainerCallback):

@@ -14,6 +14,7 @@ from unbelief import processes
 from unbelief.auto.aims import Aim
 from unbelief.auto.choosing import Choice, choose
 from unbelief.auto.document import document, explanation
+from unbelief.auto.holdout import check_one_level
 from unbelief.auto.journal import Journal, search_folder
 from unbelief.auto.judging import point_of
 from unbelief.auto.options import AutoOptions, check_not_searched
@@ -69,6 +70,8 @@ class AutoUnlearner:
         options: Budget and the rest.
         train: Training options, without those that are searched.
         retrained: A model that never saw the forget records; its leak then is the level.
+        holdout: Records of the same kind as those to forget that `model` was never trained on; what
+            it says to them then is the level. Not beside `retrained`.
         lora: Train an adapter.
         merge: Merge it at the end.
         columns: As for `Unlearner`; likewise `template`, `system_prompt`, `end_token`,
@@ -90,6 +93,7 @@ class AutoUnlearner:
     options: AutoOptions = field(default_factory=AutoOptions)
     train: TrainOptions = field(default_factory=TrainOptions)
     retrained: str | Path | None = None
+    holdout: Records | None = None
     lora: LoraOptions | None = None
     merge: bool = True
     columns: Mapping[str, str] | None = None
@@ -155,8 +159,10 @@ class AutoUnlearner:
             raise RequestError(
                 "--method auto does not shard parameters", where="fsdp", remedy="leave fsdp out"
             )
+        check_one_level(self.retrained, self.holdout)
         destination = check_destination(output, overwrite)
-        given = {n: getattr(self, n) for n in ("model", "forget", "retain", "retrained")}
+        names = ("model", "forget", "retain", "retrained", "holdout")
+        given = {name: getattr(self, name) for name in names}
         checks.check_paths(destination, given)
         return destination
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unbelief.auto.holdout import read_held_out
 from unbelief.auto.items import Sorted, sort_records
 from unbelief.auto.portfolio import Entry, Strength
 from unbelief.auto.yardstick import Yardstick
@@ -42,6 +43,7 @@ class Workshop:
         request: What was asked for.
         forget: Records to forget.
         retain: Records to keep.
+        holdout: Records that the original never saw; empty where none were given.
         sorted: Which of them serve what.
         weights_sha256: Of the original.
         tokens: How texts become tokens, for the record.
@@ -53,6 +55,7 @@ class Workshop:
     request: AutoUnlearner
     forget: tuple[Record, ...]
     retain: tuple[Record, ...]
+    holdout: tuple[Record, ...]
     sorted: Sorted
     weights_sha256: str
     tokens: Mapping[str, Any]
@@ -71,17 +74,20 @@ class Workshop:
             raise no_retain()
         forget = tuple(read_records(request.forget, columns=request.columns))
         retain = tuple(read_records(request.retain, columns=request.columns))
-        sorted_ = sort_records(forget, retain, request.options.limit)
+        holdout = read_held_out(request.holdout, forget, retain, request.columns)
+        sorted_ = sort_records(forget, retain, request.options.limit, holdout)
         loaded = _load(request, request.model)
         encoder = _encoder(request, loaded)
         encoded = encode_all(encoder, forget)
         kept = [encoder.encode(record) for record in retain]
-        checks.check_records(encoded, kept, [*forget, *retain])
+        apart = [encoder.encode(record) for record in holdout]
+        checks.check_records(encoded, [*kept, *apart], [*forget, *retain, *holdout])
         config: Any = loaded.model.config.get_text_config(decoder=True)
         return cls(
             request=request,
             forget=forget,
             retain=retain,
+            holdout=holdout,
             sorted=sorted_,
             weights_sha256=loaded.weights_sha256,
             tokens=encoder.describe(),
@@ -96,6 +102,7 @@ class Workshop:
             "weights": self.weights_sha256,
             "forget": records_digest(self.forget, key).hmac_sha256,
             "retain": records_digest(self.retain, key).hmac_sha256,
+            "holdout": records_digest(self.holdout, key).hmac_sha256 if self.holdout else None,
             "tokens": dict(self.tokens),
             "dtype": self.request.dtype,
         }

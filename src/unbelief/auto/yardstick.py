@@ -12,10 +12,13 @@ resamples the records' clusters. It does not contain what the assumption itself 
 docs/auto.md measures where retrained models exist: little for short answers in shared words; for
 long ones it is an upper bound, since the original knows their text whatever it is asked.
 
-Naturalness is asked the same way. T is the probability per token of what the original says about
-strangers, told as an answer about E; its level is that of the same answers moved to yet another
-stranger, under the original. A model that speaks of E as of a stranger is at the level, one that
-lost its language, or still says the record, is below.
+Where records of the same kind exist that the original never saw, it need not be estimated: what
+the original says to these is what a model says to such records that it was not trained on.
+
+Naturalness is asked of strangers in any case. T is the probability per token of what the original
+says about strangers, told as an answer about E; its level is that of the same answers moved to yet
+another stranger, under the original. A model that speaks of E as of a stranger is at the level, one
+that lost its language, or still says the record, is below.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ NO_STRANGERS = (
     "no prompt to forget names anybody whose name could be replaced, so nothing was asked about "
     "strangers by name"
 )
+NO_FACTS_HELD_OUT = "no held-out record of this half tells its facts"
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,21 @@ class Yardstick:
             return found
         why = "no prompt to forget has a neighbour among the records to keep"
         return Reading({**found.values, **{s: missing(why, unit="share") for s in self.scores}})
+
+    def held_out(self, original: AnswerModel, items: Items, *, facts: bool = False) -> Reading:
+        """What the original says to held-out records, which it never saw: the level, measured.
+
+        Args:
+            original: The model that knows the records to forget and not these.
+            items: What to ask; the held-out records of them.
+            facts: Also take greedy answers and count key facts; missing where no record tells any.
+        """
+        found = self._ask(
+            original, [_Asked("holdout", items.holdout, self._leak(items.holdout, facts))]
+        )
+        if not facts or FACTS in found.values:
+            return found
+        return Reading({**found.values, FACTS: missing(NO_FACTS_HELD_OUT, unit="share")})
 
     def _leak(self, records: Sequence[Record], facts: bool) -> dict[str, Metric]:
         found = {name: self._metric(name) for name in self.scores}

@@ -12,13 +12,15 @@ NAME = "auto"
 SUMMARY = "picks method and strength on your own model, within --budget minutes (methods auto)"
 
 
-def check_flags(method: str, budget: float | None, retrained: str | None) -> None:
+def check_flags(
+    method: str, budget: float | None, retrained: str | None, holdout: str | None
+) -> None:
     """Refuse the flags of `--method auto` beside another method.
 
     Raises:
         RequestError: One was given.
     """
-    given = {"--budget": budget, "--retrained": retrained}
+    given = {"--budget": budget, "--retrained": retrained, "--holdout": holdout}
     for flag, value in given.items():
         if value is not None and method != NAME:
             raise RequestError(
@@ -32,6 +34,7 @@ def unlearn(
     config: Any,
     budget: float | None,
     retrained: str | None,
+    holdout: str | None,
     output: Path,
     overwrite: bool,
     restart: bool,
@@ -62,6 +65,7 @@ def unlearn(
         options=auto_options(config.options, budget),
         train=_options(train),
         retrained=retrained,
+        holdout=holdout,
         lora=None if config.lora is None else LoraOptions.parse(config.lora),
         merge=config.merge,
         columns=config.columns or None,

@@ -23,6 +23,7 @@ def unlearn(
     track: str | None = None,
     budget: float | None = None,
     retrained: str | None = None,
+    holdout: str | None = None,
 ) -> None:
     """`unbelief unlearn`."""
     from unbelief.cli import automatic
@@ -31,13 +32,13 @@ def unlearn(
     from unbelief.rundir import RunFolder, settle
 
     config = resolve(flags, settings, config_file)
-    automatic.check_flags(config.method, budget, retrained)
+    automatic.check_flags(config.method, budget, retrained, holdout)
     settle(output, overwrite)
     check_destination(output, overwrite)
     if config.method == automatic.NAME:
         silence()
         where = (output, overwrite, restart, as_json, quiet, ledger, request_id, track)
-        return automatic.unlearn(config, budget, retrained, *where)
+        return automatic.unlearn(config, budget, retrained, holdout, *where)
     from unbelief import processes
     from unbelief.cli.diagnosis import tracked, tracking
     from unbelief.ledger import recording

@@ -89,6 +89,9 @@ def unlearn(
     retrained: Annotated[
         str | None, two("retrained", "auto: a model that never saw the forget records.")
     ] = None,
+    holdout: Annotated[
+        str | None, two("holdout", "auto: records like those to forget that the model never saw.")
+    ] = None,
     device: Annotated[str | None, two("device", "auto, cpu or a torch device.")] = None,
     trust_remote_code: Annotated[
         bool | None,
@@ -134,8 +137,9 @@ def unlearn(
         raise RequestError("--output is missing", remedy="name the folder that is to appear")
     given = settings(setting)
     served = (ledger, request_id)
-    chosen = (budget, retrained)
-    run(flags, given, config, output, overwrite, restart, as_json, quiet, *served, track, *chosen)
+    how = (overwrite, restart, as_json, quiet)
+    level = (retrained, holdout)
+    run(flags, given, config, output, *how, *served, track, budget, *level)
 
 
 @app.command()
