@@ -35,12 +35,12 @@ rougeL_recall           max_new_tokens 200         200              200         
 rougeL_f1               stemmer       True         True             -           False  -
 rougeL_f1               max_new_tokens 200         200              -           128    -
 mia_min_k               k             0.4          0.4              -           0.4    -
-mia_min_k               tokens        without_end  drop_last        -           all    -
+mia_min_k               tokens        without_end  drop_last        -           without_end -
 mia_min_k_plus_plus     tokens        without_end  drop_last        -           -      -
 mia_min_k_plus_plus     least_variance 1e-06       1e-06            -           -      -
-mia_loss                tokens        all          all              -           -      -
-mia_zlib                tokens        all          all              -           -      -
-mia_zlib                text          record       tokens           -           -      -
+mia_loss                tokens        all          all              -           without_end -
+mia_zlib                tokens        all          all              -           without_end -
+mia_zlib                text          record       tokens           -           record -
 mia_reference           tokens        all          all              -           -      -
 mia_gradient_norm       order         2.0          2.0              -           -      -
 mia_gradient_norm       drop_last     False        True             -           -      -

@@ -18,7 +18,8 @@ turns into one another have two names.
     length-normalised choices); ask for those by option.
 `muse`
     ROUGE without stemming on 128 new tokens (its knowledge questions: `max_new_tokens=32` and
-    `stop=muse`), Min-40 %.
+    `stop=muse`), Min-40 %. Membership scores are of the text's own tokens: that code adds no end
+    token.
 `uwc`
     The control and G-effect papers (Wang et al. 2025): no floor, no end token, ln p. Their own
     extraction strength generates from word prefixes of 40 or 50 items and counts template tokens;
@@ -78,7 +79,9 @@ _MUSE_ROUGE: Options = {"stemmer": False, "max_new_tokens": 128}
 _MUSE: dict[str, Options] = {
     "rougeL_f1": _MUSE_ROUGE,
     "rougeL_recall": _MUSE_ROUGE,
-    "mia_min_k": {"k": 0.4, "tokens": "all"},
+    "mia_loss": {"tokens": "without_end"},
+    "mia_zlib": {"tokens": "without_end"},
+    "mia_min_k": {"k": 0.4, "tokens": "without_end"},
     "privleak": {"epsilon": 0.0},
 }
 _UWC: dict[str, Options] = {
