@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,18 +18,22 @@ from tests.agreement.made import (
     made_tokenizer,
     template_of,
 )
-from tests.helpers import tiny_model
+from tests.helpers import PAD, tiny_model
 from unbelief.beliefs.decoding import Decoding
+from unbelief.evaluate.asking import make_encoder
+from unbelief.evaluate.request import Evaluation
 from unbelief.measure.plan import Plan
 from unbelief.measure.run import measure_examples
 from unbelief.measure.tables import Example, TextNeed
 from unbelief.models.runner import AnswerModel
 from unbelief.scores.conventions import metric
+from unbelief.suites.registry import suite_kind
 from unbelief.tokens.open_unlearning import OpenUnlearningEncoder, Tags
 from unbelief.types import Record
 
 NEW = 20
 GREEDY = TextNeed(Decoding(temperature=0.0, max_new_tokens=NEW))
+LONG = TextNeed(Decoding(temperature=0.0, max_new_tokens=60))
 
 
 def told(model: Any, family: str, records: tuple[Record, ...]) -> tuple[Example, ...]:
@@ -57,6 +63,32 @@ def test_greedy_texts_are_the_same(family: str) -> None:
             one = metric(kind, "open-unlearning", {"max_new_tokens": NEW})
             np.testing.assert_allclose([one.score(e).value for e in examples], values, atol=1e-12)
     assert len(said) > len(records) // 2
+
+
+@pytest.mark.parametrize("end", [None, PAD])
+def test_only_the_models_own_settings_end_an_answer(end: int | None) -> None:
+    # A taught model says its eos, and goes on where its generation settings name none, or another.
+    family, records = "llama3", made_records("forget")
+    model = copy.deepcopy(half_taught_model(family))
+    model.generation_config.eos_token_id = end
+    tokenizer = made_tokenizer(family)
+    encoder = make_encoder(
+        Evaluation(
+            model="",
+            suite="own",
+            convention="open-unlearning",
+            system_prompt=template_of(family).system,
+            date_string=template_of(family).date,
+        ),
+        suite_kind("own"),
+        SimpleNamespace(model=model, tokenizer=tokenizer),  # type: ignore[arg-type]
+    )
+    plan = Plan({"forget": records}, {"forget": (LONG,)})
+    examples = measure_examples(AnswerModel(model), encoder, plan)["forget"]
+    said = [example.texts[LONG][0] for example in examples]
+    theirs = plain.generations(tokenizer, model, items(family, records), 60)
+    assert [one.text.strip() for one in said] == theirs
+    assert any(tokenizer.eos_token_id in one.token_ids[:-1] for one in said)
 
 
 def test_the_prompt_asked_is_the_prompt_tokenised_alone() -> None:

@@ -31,10 +31,8 @@ class Stops:
 
 
 def stops_of(encoder: Encoder) -> Stops:
-    """The encoder's end tokens and, where it is another one, the tokenizer's eos."""
-    eos = encoder.tokenizer.eos_token_id
-    ends = {int(i) for i in (encoder.end_id, eos, *encoder.stop_ids) if i is not None}
-    return Stops(tuple(sorted(ends)), encoder.pad_id)
+    """What the encoder says of both."""
+    return Stops(encoder.stop_ids, encoder.pad_id)
 
 
 def unwrap(model: nn.Module) -> nn.Module:

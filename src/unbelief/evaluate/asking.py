@@ -122,8 +122,6 @@ def _as_open_unlearning(request: Evaluation, template: str, loaded: LoadedModel)
         )
     tags = {"llama2-chat": LLAMA2_CHAT, "base-model": BASE_MODEL}.get(template)
     style: Any = "tags" if tags else template
-    ends = loaded.model.generation_config.eos_token_id if loaded.model.generation_config else None
-    stop_ids = ends if isinstance(ends, list) else [] if ends is None else [ends]
     return OpenUnlearningEncoder(
         loaded.tokenizer,
         style=style,
@@ -131,8 +129,16 @@ def _as_open_unlearning(request: Evaluation, template: str, loaded: LoadedModel)
         date_string=request.date_string,
         tags=tags,
         max_length=request.max_length,
-        stop_ids=stop_ids,
+        stop_ids=_own_stops(loaded),
     )
+
+
+def _own_stops(loaded: LoadedModel) -> list[int] | None:
+    """What ends the model's generations by its own settings; None where it has no settings."""
+    if loaded.model.generation_config is None:
+        return None
+    ends = loaded.model.generation_config.eos_token_id
+    return ends if isinstance(ends, list) else [] if ends is None else [ends]
 
 
 def _context(loaded: LoadedModel) -> int | None:

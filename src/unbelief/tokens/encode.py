@@ -59,12 +59,8 @@ class Encoder:
     Raises:
         RequestError: `chat` was asked for and the tokenizer has no template, a system prompt has no
             template to go into, or the template refuses it.
-
-    Attributes:
-        stop_ids: Tokens that end a generation besides `end_id` and the tokenizer's eos.
     """
 
-    stop_ids: tuple[int, ...] = ()
     _template_options: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
@@ -99,6 +95,12 @@ class Encoder:
         self.pad_id = int(
             next(i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if i is not None)
         )
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """Tokens that end a generation: the answer's end token and the tokenizer's eos."""
+        ends = {int(i) for i in (self.end_id, self.tokenizer.eos_token_id) if i is not None}
+        return tuple(sorted(ends))
 
     def encode(self, record: Record, *, answer: str | None = None) -> Encoded:
         """Encode a record's prompt with its own answer, or with another one.

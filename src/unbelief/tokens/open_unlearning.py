@@ -75,7 +75,8 @@ class OpenUnlearningEncoder(Encoder):
         insert_space: Whether `plain` puts a blank between prefix and text.
         max_length: `tags`: most tokens of prompt and answer before eos is added (default 512);
             `plain`: most tokens after the prefix (default 2048). There is no limit for `chat`.
-        stop_ids: What ends a generation besides eos: the model's `generation_config.eos_token_id`.
+        stop_ids: What ends a generation: the model's `generation_config.eos_token_id` and nothing
+            else, so that none never ends one before its limit; by default the tokenizer's eos.
 
     Raises:
         RequestError: Options that do not go together, a template that refuses the system prompt,
@@ -92,7 +93,7 @@ class OpenUnlearningEncoder(Encoder):
         tags: Tags | None = None,
         insert_space: bool = False,
         max_length: int | None = None,
-        stop_ids: Sequence[int] = (),
+        stop_ids: Sequence[int] | None = None,
     ):
         if tokenizer.eos_token_id is None:
             raise RequestError(
@@ -127,7 +128,12 @@ class OpenUnlearningEncoder(Encoder):
         )
         self._eos = int(tokenizer.eos_token_id)
         self.end_id = self._eos
-        self.stop_ids = tuple(stop_ids)
+        self._stop_ids = (self._eos,) if stop_ids is None else tuple(sorted(set(stop_ids)))
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """Tokens that end a generation; the tokenizer's eos need not be one of them."""
+        return self._stop_ids
 
     def encode(self, record: Record, *, answer: str | None = None) -> Encoded:
         """Encode a record's prompt with its own answer, or with another one.
@@ -191,7 +197,7 @@ class OpenUnlearningEncoder(Encoder):
             "insert_space": self.insert_space,
             "end_token_scored": self.end_token,
             "end_token_id": self.end_id,
-            "stop_ids": repr(self.stop_ids) if self.stop_ids else None,
+            "stop_ids": repr(self.stop_ids),
             "padding_id_hidden": self.pad_id,
             "max_length": self.max_length,
         }
