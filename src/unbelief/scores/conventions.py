@@ -40,7 +40,12 @@ Options = Mapping[str, object]
 DEFAULT = "unbelief"
 
 _OU_RATIO: Options = {"mean": "geometric", "tokens": "all", "epsilon": 1e-10}
-_OU_ROUGE: Options = {"stemmer": True, "max_new_tokens": 200, "stop": "none"}
+_OU_ROUGE: Options = {
+    "stemmer": True,
+    "max_new_tokens": 200,
+    "stop": "none",
+    "unreadable": "zero",
+}
 _OU: dict[str, Options] = {
     "probability": {"tokens": "all"},
     "loss": {"tokens": "all"},
@@ -60,7 +65,7 @@ _OU: dict[str, Options] = {
     "mia_min_k": {"k": 0.4, "tokens": "drop_last"},
     "mia_min_k_plus_plus": {"k": 0.4, "tokens": "drop_last", "least_variance": 1e-6},
     "mia_gradient_norm": {"order": 2.0, "drop_last": True},
-    "fluency": {"max_tokens": 32, "max_new_tokens": 200},
+    "fluency": {"max_tokens": 32, "max_new_tokens": 200, "empty": "classified"},
     "forget_quality": {"scale": "p"},
     "privleak": {"epsilon": 1e-10},
     "relative_difference": {"epsilon": 1e-10},
@@ -75,7 +80,7 @@ _TOFU: dict[str, Options] = {
     "rougeL_recall": {"stemmer": True, "max_new_tokens": 200, "stop": "none"},
     "forget_quality": {"scale": "p"},
 }
-_MUSE_ROUGE: Options = {"stemmer": False, "max_new_tokens": 128}
+_MUSE_ROUGE: Options = {"stemmer": False, "max_new_tokens": 128, "unreadable": "zero"}
 _MUSE: dict[str, Options] = {
     "rougeL_f1": _MUSE_ROUGE,
     "rougeL_recall": _MUSE_ROUGE,
