@@ -24,7 +24,8 @@ from unbelief.evaluate.asking import make_encoder
 from unbelief.evaluate.request import Evaluation
 from unbelief.measure.plan import Plan
 from unbelief.measure.run import measure_examples
-from unbelief.measure.tables import Example, TextNeed
+from unbelief.measure.tables import AnswerNeed, Example, TextNeed
+from unbelief.models.inside import context_of
 from unbelief.models.runner import AnswerModel
 from unbelief.scores.conventions import metric
 from unbelief.suites.registry import suite_kind
@@ -89,6 +90,32 @@ def test_only_the_models_own_settings_end_an_answer(end: int | None) -> None:
     theirs = plain.generations(tokenizer, model, items(family, records), 60)
     assert [one.text.strip() for one in said] == theirs
     assert any(tokenizer.eos_token_id in one.token_ids[:-1] for one in said)
+
+
+def test_rows_beyond_the_stated_context_are_neither_cut_nor_shortened() -> None:
+    family, records = "qwen", made_records("forget")
+    model, tokenizer, rows = (
+        half_taught_model(family),
+        made_tokenizer(family),
+        items(family, records),
+    )
+    plan = Plan({"forget": records}, {"forget": (GREEDY, AnswerNeed("answer"))})
+    short = copy.deepcopy(model)
+    short.config.max_position_embeddings = min(len(row.prompt_ids) for row in rows) - 1
+    examples = measure_examples(AnswerModel(short), made_encoder(family), plan)["forget"]
+    theirs = plain.generations(tokenizer, model, rows, NEW)
+    assert [example.texts[GREEDY][0].text.strip() for example in examples] == theirs
+    losses = [metric("loss", "open-unlearning").score(example).value for example in examples]
+    assert losses == pytest.approx(
+        plain.average_losses(model, rows, plain.pad_id_of(tokenizer)), abs=1e-4
+    )
+
+
+@pytest.mark.parametrize(("family", "limit"), [("llama", None), ("gpt2", 256)])
+def test_learnt_positions_end_in_any_case(family: str, limit: int | None) -> None:
+    model = tiny_model(family)
+    assert context_of(model, stated=False) == limit
+    assert context_of(model) == 256
 
 
 def test_the_prompt_asked_is_the_prompt_tokenised_alone() -> None:

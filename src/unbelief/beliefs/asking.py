@@ -16,7 +16,7 @@ from unbelief.beliefs.decoding import Decoding
 from unbelief.errors import RequestError
 from unbelief.models.chunk import HeadWeights
 from unbelief.models.dense import full_logits as head_logits
-from unbelief.models.inside import logit_map_of
+from unbelief.models.inside import context_of, logit_map_of
 
 if TYPE_CHECKING:
     from unbelief.tokens.encode import Encoder
@@ -68,8 +68,21 @@ def asking(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def check_prompts(model: nn.Module, prompts: Sequence[tuple[int, ...]], decoding: Decoding) -> None:
-    """Refuse prompts without tokens, and prompts that leave too little of the model's context."""
+def check_prompts(
+    model: nn.Module,
+    prompts: Sequence[tuple[int, ...]],
+    decoding: Decoding,
+    *,
+    stated: bool = True,
+) -> None:
+    """Refuse prompts without tokens, and prompts that leave too little of the model's context.
+
+    Args:
+        model: What is to be asked.
+        prompts: Token ids.
+        decoding: How.
+        stated: As for `context_of`.
+    """
     empty = [i for i, p in enumerate(prompts) if not p]
     if empty:
         raise RequestError(
@@ -78,9 +91,7 @@ def check_prompts(model: nn.Module, prompts: Sequence[tuple[int, ...]], decoding
             where="prompts",
             remedy="use a tokenizer with a BOS token, or give the records a prompt",
         )
-    whole: Any = model.config
-    config = whole.get_text_config(decoder=True)
-    context = getattr(config, "max_position_embeddings", None)
+    context = context_of(model, stated=stated)
     longest = max(len(p) for p in prompts)
     if context is not None and longest + decoding.max_new_tokens > context:
         room = context - longest

@@ -81,7 +81,7 @@ def sample_answers(
     if not prompts:
         return []
     core = unwrap(model)
-    check_prompts(core, prompts, decoding)
+    check_prompts(core, prompts, decoding, stated=encoder.keeps_to_context)
     rows = resolve_batch_size(core, prompts, decoding, batch_size)
     if decoding.num_beams > 1:  # rows are beams, and a prompt's beams cannot be split
         rows = max(1, rows // decoding.num_beams) * samples

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from unbelief.errors import DataError, RequestError
 from unbelief.types import Message, Record, own_turn
@@ -59,8 +59,13 @@ class Encoder:
     Raises:
         RequestError: `chat` was asked for and the tokenizer has no template, a system prompt has no
             template to go into, or the template refuses it.
+
+    Attributes:
+        keeps_to_context: Whether what goes beyond the length a model states is cut, also where the
+            model itself could go on.
     """
 
+    keeps_to_context: ClassVar[bool] = True
     _template_options: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(

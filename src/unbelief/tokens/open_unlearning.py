@@ -12,6 +12,7 @@ the model sees:
   with eos, and then every eos inside the row is invisible (`Encoded.hidden`). Llama-3-Instruct's
   published TOFU models were trained and evaluated like that.
 - A chat template has no length limit; tags are cut to 512 tokens and get an eos nevertheless.
+  What length a model states is not looked at.
 
 Source: locuslab/open-unlearning, `src/data/{utils,qa,pretraining,collators}.py`, December 2025.
 """
@@ -82,6 +83,8 @@ class OpenUnlearningEncoder(Encoder):
         RequestError: Options that do not go together, a template that refuses the system prompt,
             or a tokenizer without end token.
     """
+
+    keeps_to_context = False
 
     def __init__(
         self,
