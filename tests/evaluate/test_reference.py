@@ -218,6 +218,13 @@ def test_its_other_splits_are_told_by_their_rows_and_answers():
         item_scores(tofu_suite(), {"forget_quality": {"agg_value": 1.0}}, "file")
 
 
+def test_its_items_of_sets_that_are_not_here_are_passed_over():
+    suite = tofu_suite()
+    sets = {name: its if name == "forget" else () for name, its in suite.sets.items()}
+    scores = item_scores(replace(suite, sets=sets), eval_json(), "file").scores
+    assert "forget_probability" in scores and "mia_min_k_holdout" not in scores
+
+
 def test_its_answers_lack_blanks_before_punctuation():
     # Decoded with clean_up_tokenization_spaces=True: " ," is ",", " n't" is "n't".
     suite, content = tofu_suite(), eval_json()

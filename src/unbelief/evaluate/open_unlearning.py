@@ -94,9 +94,9 @@ def item_scores(suite: Suite, content: Mapping[str, Any], source: str) -> OtherM
     scores: dict[str, tuple[Score, ...]] = {}
     for line in suite.lines:
         values = _values_of(line, content) if isinstance(line.how, Metric) else None
-        if values is None:
-            continue
         records = suite.sets.get(line.on, ())
+        if values is None or not records:  # a set that is not there says so at its own line
+            continue
         if len(values) != len(records) or set(values) != {str(i) for i in range(len(records))}:
             raise RequestError(
                 f"its {line.name} is about {len(values)} items, {line.on} has {len(records)} here",
