@@ -92,6 +92,19 @@ def test_only_the_models_own_settings_end_an_answer(end: int | None) -> None:
     assert any(tokenizer.eos_token_id in one.token_ids[:-1] for one in said)
 
 
+@pytest.mark.parametrize("family", ["llama3", "qwen", "tags"])
+def test_the_models_own_repetition_penalty_is_heeded(family: str) -> None:
+    records, tokenizer = made_records("forget"), made_tokenizer(family)
+    rows, model = items(family, records), copy.deepcopy(half_taught_model(family))
+    model.generation_config.repetition_penalty = 1.3
+    encoder = made_encoder(family, repetition_penalty=1.3)
+    plan = Plan({"forget": records}, {"forget": (GREEDY, AnswerNeed("answer"))})
+    examples = measure_examples(AnswerModel(model), encoder, plan)["forget"]
+    theirs = plain.generations(tokenizer, model, rows, NEW)
+    assert [example.texts[GREEDY][0].text.strip() for example in examples] == theirs
+    assert theirs != plain.generations(tokenizer, half_taught_model(family), rows, NEW)
+
+
 def test_rows_beyond_the_stated_context_are_neither_cut_nor_shortened() -> None:
     family, records = "qwen", made_records("forget")
     model, tokenizer, rows = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +41,10 @@ def test_the_suite_decides_where_nothing_is_said(loaded: LoadedModel):
 def test_open_unlearnings_encoder_gets_its_tags_and_stops(loaded: LoadedModel):
     theirs = wanted(convention="open-unlearning")
     assert make_encoder(theirs, OWN, loaded).describe()["stop_ids"] == f"({EOS},)"
+    with_penalty = copy.deepcopy(loaded.model)
+    with_penalty.generation_config.repetition_penalty = 1.1
+    encoder = make_encoder(theirs, OWN, replace(loaded, model=with_penalty))
+    assert encoder.repetition_penalty == encoder.describe()["repetition_penalty"] == 1.1
     tagged = make_encoder(replace(theirs, template="base-model"), MUSE, loaded)
     assert "Question: " in str(tagged.describe()["tags"])
     with pytest.raises(RequestError, match="decides by itself about end tokens"):

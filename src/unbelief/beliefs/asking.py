@@ -24,15 +24,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Stops:
-    """Which tokens end an answer, and which fill the columns after it (never seen)."""
+    """Where an answer ends, and what else an encoder says of how it is decoded.
+
+    Attributes:
+        end_ids: Tokens that end it.
+        pad_id: Fills the columns after it (never seen).
+        repetition_penalty: Of greedy answers, see `Encoder`.
+    """
 
     end_ids: tuple[int, ...]
     pad_id: int
+    repetition_penalty: float = 1.0
 
 
 def stops_of(encoder: Encoder) -> Stops:
-    """What the encoder says of both."""
-    return Stops(encoder.stop_ids, encoder.pad_id)
+    """What the encoder says of them."""
+    return Stops(encoder.stop_ids, encoder.pad_id, encoder.repetition_penalty)
 
 
 def unwrap(model: nn.Module) -> nn.Module:

@@ -110,7 +110,8 @@ class _Run:
 
     def all(self, work: Sequence[list[Unit]], rows: int) -> Iterator[dict[int, Sampled]]:
         """Answers by number, as they are finished; `rows` are decoded at once."""
-        if self.decoding.num_beams > 1 or reindexable_cache(self.model) is None:
+        penalised = self.decoding.is_greedy and self.stops.repetition_penalty != 1
+        if self.decoding.num_beams > 1 or penalised or reindexable_cache(self.model) is None:
             return self._by_generate(work)
         return self._by_pool([unit for units in work for unit in units], rows)
 

@@ -130,6 +130,8 @@ def _as_open_unlearning(request: Evaluation, template: str, loaded: LoadedModel)
         tags=tags,
         max_length=request.max_length,
         stop_ids=_own_stops(loaded),
+        repetition_penalty=getattr(loaded.model.generation_config, "repetition_penalty", 1.0)
+        or 1.0,
     )
 
 

@@ -63,9 +63,13 @@ class Encoder:
     Attributes:
         keeps_to_context: Whether what goes beyond the length a model states is cut, also where the
             model itself could go on.
+        repetition_penalty: Divides (multiplies, where negative) the logits of tokens that are there
+            already when greedy answers are asked for, whose log-probability is then that of the
+            changed logits; 1 leaves them as they are.
     """
 
     keeps_to_context: ClassVar[bool] = True
+    repetition_penalty: float = 1.0
     _template_options: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
@@ -166,7 +170,7 @@ class Encoder:
         """Text of `ids` without special tokens."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
-    def describe(self) -> dict[str, str | bool | int | None]:
+    def describe(self) -> dict[str, str | bool | int | float | None]:
         """The choices that change what is scored, for provenance."""
         return {
             "template": "chat" if self.chat else "plain",

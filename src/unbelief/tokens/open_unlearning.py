@@ -78,6 +78,8 @@ class OpenUnlearningEncoder(Encoder):
             `plain`: most tokens after the prefix (default 2048). There is no limit for `chat`.
         stop_ids: What ends a generation: the model's `generation_config.eos_token_id` and nothing
             else, so that none never ends one before its limit; by default the tokenizer's eos.
+        repetition_penalty: Of greedy answers: the model's `generation_config.repetition_penalty`,
+            which that project leaves in force (1.05 or 1.1 for Qwen 2.5).
 
     Raises:
         RequestError: Options that do not go together, a template that refuses the system prompt,
@@ -97,6 +99,7 @@ class OpenUnlearningEncoder(Encoder):
         insert_space: bool = False,
         max_length: int | None = None,
         stop_ids: Sequence[int] | None = None,
+        repetition_penalty: float = 1.0,
     ):
         if tokenizer.eos_token_id is None:
             raise RequestError(
@@ -131,6 +134,7 @@ class OpenUnlearningEncoder(Encoder):
         )
         self._eos = int(tokenizer.eos_token_id)
         self.end_id = self._eos
+        self.repetition_penalty = repetition_penalty
         self._stop_ids = (self._eos,) if stop_ids is None else tuple(sorted(set(stop_ids)))
 
     @property
@@ -189,7 +193,7 @@ class OpenUnlearningEncoder(Encoder):
         """Positions of these ids that nothing attends to: those that have the padding id."""
         return tuple(i for i, token in enumerate(ids) if token == self.pad_id)
 
-    def describe(self) -> dict[str, str | bool | int | None]:
+    def describe(self) -> dict[str, str | bool | int | float | None]:
         """The choices that change what is scored, for provenance."""
         return {
             "convention": "open-unlearning",
@@ -201,6 +205,7 @@ class OpenUnlearningEncoder(Encoder):
             "end_token_scored": self.end_token,
             "end_token_id": self.end_id,
             "stop_ids": repr(self.stop_ids),
+            "repetition_penalty": self.repetition_penalty,
             "padding_id_hidden": self.pad_id,
             "max_length": self.max_length,
         }
