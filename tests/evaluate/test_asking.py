@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.agreement import plain
 from tests.helpers import EOS, tiny_model, tiny_tokenizer
 from unbelief.errors import RequestError
 from unbelief.evaluate import Evaluation
@@ -63,6 +64,21 @@ def test_answers_are_cut_by_the_models_own_tokens():
     assert cut.sets["other"][0] is record
     short = replace(items, answer_tokens={"verbatim": 7})
     assert cut_answers(short, encoder).sets["verbatim"][0] is record
+
+
+@pytest.mark.parametrize("limit", [9, 12, 16, 40])
+def test_rows_are_cut_as_open_unlearning_cuts_them(limit: int):
+    # Its rows of question and answer, here without words around them.
+    encoder = Encoder(tiny_tokenizer("bpe", add_bos=True, chat=False))
+    record = Record(id="1", prompt="who is that? ", answer="the other")
+    items = ItemSets(sets={"k": (record,), "other": (record,)}, row_tokens={"k": limit})
+    cut = cut_answers(items, encoder)
+    (ours,), (other,) = cut.sets["k"], cut.sets["other"]
+    template = plain.Template(tags=("", "", "", ""), max_length=limit)
+    theirs = plain.question_item(encoder.tokenizer, template, "who is that? ", "the other")
+    assert list(encoder.encode_prompt(ours.prompt)) == theirs.prompt_ids
+    assert ours.answer.strip() == plain.true_texts(encoder.tokenizer, [theirs])[0]
+    assert other is record
 
 
 def test_requests_are_recorded_as_plain_values(loaded: LoadedModel):
