@@ -72,13 +72,16 @@ def template_of(family: str) -> Template:
     return Template(system, date, tags)
 
 
-def made_encoder(family: str, tokenizer: Any = None) -> OpenUnlearningEncoder:
+def made_encoder(
+    family: str, tokenizer: Any = None, *, repetition_penalty: float = 1.0
+) -> OpenUnlearningEncoder:
     template = template_of(family)
     return OpenUnlearningEncoder(
         made_tokenizer(family) if tokenizer is None else tokenizer,
         system_prompt=template.system,
         date_string=template.date,
         tags=None if template.tags is None else Tags(*template.tags),
+        repetition_penalty=repetition_penalty,
     )
 
 

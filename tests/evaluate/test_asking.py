@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.agreement import plain
 from tests.helpers import EOS, tiny_model, tiny_tokenizer
 from unbelief.errors import RequestError
 from unbelief.evaluate import Evaluation
@@ -40,6 +42,10 @@ def test_the_suite_decides_where_nothing_is_said(loaded: LoadedModel):
 def test_open_unlearnings_encoder_gets_its_tags_and_stops(loaded: LoadedModel):
     theirs = wanted(convention="open-unlearning")
     assert make_encoder(theirs, OWN, loaded).describe()["stop_ids"] == f"({EOS},)"
+    with_penalty = copy.deepcopy(loaded.model)
+    with_penalty.generation_config.repetition_penalty = 1.1
+    encoder = make_encoder(theirs, OWN, replace(loaded, model=with_penalty))
+    assert encoder.repetition_penalty == encoder.describe()["repetition_penalty"] == 1.1
     tagged = make_encoder(replace(theirs, template="base-model"), MUSE, loaded)
     assert "Question: " in str(tagged.describe()["tags"])
     with pytest.raises(RequestError, match="decides by itself about end tokens"):
@@ -58,6 +64,21 @@ def test_answers_are_cut_by_the_models_own_tokens():
     assert cut.sets["other"][0] is record
     short = replace(items, answer_tokens={"verbatim": 7})
     assert cut_answers(short, encoder).sets["verbatim"][0] is record
+
+
+@pytest.mark.parametrize("limit", [9, 12, 16, 40])
+def test_rows_are_cut_as_open_unlearning_cuts_them(limit: int):
+    # Its rows of question and answer, here without words around them.
+    encoder = Encoder(tiny_tokenizer("bpe", add_bos=True, chat=False))
+    record = Record(id="1", prompt="who is that? ", answer="the other")
+    items = ItemSets(sets={"k": (record,), "other": (record,)}, row_tokens={"k": limit})
+    cut = cut_answers(items, encoder)
+    (ours,), (other,) = cut.sets["k"], cut.sets["other"]
+    template = plain.Template(tags=("", "", "", ""), max_length=limit)
+    theirs = plain.question_item(encoder.tokenizer, template, "who is that? ", "the other")
+    assert list(encoder.encode_prompt(ours.prompt)) == theirs.prompt_ids
+    assert ours.answer.strip() == plain.true_texts(encoder.tokenizer, [theirs])[0]
+    assert other is record
 
 
 def test_requests_are_recorded_as_plain_values(loaded: LoadedModel):

@@ -12,6 +12,7 @@ from unbelief.errors import RequestError
 from unbelief.evaluate import evaluate
 from unbelief.evaluate.fluency import classify, load_classifier, with_opinions
 from unbelief.measure.tables import ClassifierNeed, Example, TextMeasurement
+from unbelief.scores.conventions import metric
 from unbelief.scores.metrics.gibberish import Fluency
 from unbelief.scores.texts import greedy_need
 from unbelief.types import Record
@@ -72,6 +73,9 @@ def test_an_empty_answer_has_no_fluency(classifier: Path, tmp_path: Path):
     classify(load_classifier(str(classifier)), examples, {"forget": (need,)}, tmp_path)
     found, _ = with_opinions(tmp_path, examples, {"forget": (need,)}, "none")
     assert Fluency().score(found["forget"][0]).unscored == "the response is empty"
+    theirs = metric("fluency", "open-unlearning", {"max_tokens": 512})
+    expected = load_classifier(str(classifier)).clean_probabilities([" \n"], 512)
+    assert theirs.score(found["forget"][0]).value == expected[0]
 
 
 def test_without_a_classifier_the_reason_stands_there(tmp_path: Path):

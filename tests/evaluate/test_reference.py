@@ -218,6 +218,26 @@ def test_its_other_splits_are_told_by_their_rows_and_answers():
         item_scores(tofu_suite(), {"forget_quality": {"agg_value": 1.0}}, "file")
 
 
+def test_its_items_of_sets_that_are_not_here_are_passed_over():
+    suite = tofu_suite()
+    sets = {name: its if name == "forget" else () for name, its in suite.sets.items()}
+    scores = item_scores(replace(suite, sets=sets), eval_json(), "file").scores
+    assert "forget_probability" in scores and "mia_min_k_holdout" not in scores
+
+
+def test_its_answers_lack_blanks_before_punctuation():
+    # Decoded with clean_up_tokenization_spaces=True: " ," is ",", " n't" is "n't".
+    suite, content = tofu_suite(), eval_json()
+    first, second = suite.sets["forget"]
+    sets = {**suite.sets, "forget": (replace(first, answer="Ada , who is n't 0 ."), second)}
+    rows = content["forget_Q_A_ROUGE"]["value_by_index"]
+    rows["0"]["ground_truth"] = "Ada, who isn't 0."
+    assert item_scores(replace(suite, sets=sets), content, "file").scores["forget_rouge"]
+    rows["0"]["ground_truth"] = "Ada, who isn't 1."
+    with pytest.raises(RequestError, match="row 0 has another answer there"):
+        item_scores(replace(suite, sets=sets), content, "file")
+
+
 def test_its_numbers_serve_under_its_convention_only(evaluated: Evaluated, tmp_path: Path):
     file = tmp_path / "TOFU_EVAL.json"
     file.write_text(json.dumps(eval_json()))

@@ -119,7 +119,8 @@ def test_the_truth_of_continuations_is_a_matter_of_convention(tmp_path: Path):
     assert items.answer_tokens == {"verbatim": 128}  # MUSE compares 128 tokens with 128 tokens
     assert muse.under(items, "muse") == items
     theirs = muse.under(items, "open-unlearning")
-    assert theirs.answer_tokens == {}
+    assert theirs.answer_tokens == {} and items.row_tokens == {}
+    assert theirs.row_tokens == {"forget_knowledge": 512, "retain_knowledge": 512}
     assert [r.answer for r in theirs.sets["verbatim"]] == [" g 0", " g 1", " g 2"]
     assert theirs.sets["forget"] == items.sets["forget"]
 

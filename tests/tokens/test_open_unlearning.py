@@ -190,8 +190,9 @@ def test_known_tags() -> None:
 
 def test_generation_ends_where_the_model_ends_it() -> None:
     tokenizer = made_tokenizer("tofu-tiny")
-    encoder = OpenUnlearningEncoder(tokenizer, stop_ids=(BOS,))
-    assert stops_of(encoder).end_ids == (BOS, tokenizer.eos_token_id)
+    for stop_ids, ends in ((None, (tokenizer.eos_token_id,)), ((BOS,), (BOS,)), ((), ())):
+        encoder = OpenUnlearningEncoder(tokenizer, stop_ids=stop_ids)
+        assert stops_of(encoder).end_ids == ends
 
 
 def test_options_are_written_down() -> None:

@@ -16,7 +16,7 @@ from unbelief.beliefs.decoding import Decoding
 from unbelief.errors import RequestError
 from unbelief.models.chunk import HeadWeights
 from unbelief.models.dense import full_logits as head_logits
-from unbelief.models.inside import logit_map_of
+from unbelief.models.inside import context_of, logit_map_of
 
 if TYPE_CHECKING:
     from unbelief.tokens.encode import Encoder
@@ -24,17 +24,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Stops:
-    """Which tokens end an answer, and which fill the columns after it (never seen)."""
+    """Where an answer ends, and what else an encoder says of how it is decoded.
+
+    Attributes:
+        end_ids: Tokens that end it.
+        pad_id: Fills the columns after it (never seen).
+        repetition_penalty: Of greedy answers, see `Encoder`.
+    """
 
     end_ids: tuple[int, ...]
     pad_id: int
+    repetition_penalty: float = 1.0
 
 
 def stops_of(encoder: Encoder) -> Stops:
-    """The encoder's end tokens and, where it is another one, the tokenizer's eos."""
-    eos = encoder.tokenizer.eos_token_id
-    ends = {int(i) for i in (encoder.end_id, eos, *encoder.stop_ids) if i is not None}
-    return Stops(tuple(sorted(ends)), encoder.pad_id)
+    """What the encoder says of them."""
+    return Stops(encoder.stop_ids, encoder.pad_id, encoder.repetition_penalty)
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -70,8 +75,21 @@ def asking(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def check_prompts(model: nn.Module, prompts: Sequence[tuple[int, ...]], decoding: Decoding) -> None:
-    """Refuse prompts without tokens, and prompts that leave too little of the model's context."""
+def check_prompts(
+    model: nn.Module,
+    prompts: Sequence[tuple[int, ...]],
+    decoding: Decoding,
+    *,
+    stated: bool = True,
+) -> None:
+    """Refuse prompts without tokens, and prompts that leave too little of the model's context.
+
+    Args:
+        model: What is to be asked.
+        prompts: Token ids.
+        decoding: How.
+        stated: As for `context_of`.
+    """
     empty = [i for i, p in enumerate(prompts) if not p]
     if empty:
         raise RequestError(
@@ -80,9 +98,7 @@ def check_prompts(model: nn.Module, prompts: Sequence[tuple[int, ...]], decoding
             where="prompts",
             remedy="use a tokenizer with a BOS token, or give the records a prompt",
         )
-    whole: Any = model.config
-    config = whole.get_text_config(decoder=True)
-    context = getattr(config, "max_position_embeddings", None)
+    context = context_of(model, stated=stated)
     longest = max(len(p) for p in prompts)
     if context is not None and longest + decoding.max_new_tokens > context:
         room = context - longest

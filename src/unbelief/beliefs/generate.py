@@ -58,7 +58,7 @@ def generation_config(decoding: Decoding, stops: Stops, samples: int) -> Generat
         early_stopping=False if decoding.num_beams > 1 else None,
         max_new_tokens=decoding.max_new_tokens,
         min_length=0,
-        repetition_penalty=1.0,
+        repetition_penalty=stops.repetition_penalty if decoding.is_greedy else 1.0,
         no_repeat_ngram_size=0,
         use_cache=True,
         eos_token_id=list(stops.end_ids) or None,

@@ -81,7 +81,7 @@ def sample_answers(
     if not prompts:
         return []
     core = unwrap(model)
-    check_prompts(core, prompts, decoding)
+    check_prompts(core, prompts, decoding, stated=encoder.keeps_to_context)
     rows = resolve_batch_size(core, prompts, decoding, batch_size)
     if decoding.num_beams > 1:  # rows are beams, and a prompt's beams cannot be split
         rows = max(1, rows // decoding.num_beams) * samples
@@ -110,7 +110,8 @@ class _Run:
 
     def all(self, work: Sequence[list[Unit]], rows: int) -> Iterator[dict[int, Sampled]]:
         """Answers by number, as they are finished; `rows` are decoded at once."""
-        if self.decoding.num_beams > 1 or reindexable_cache(self.model) is None:
+        penalised = self.decoding.is_greedy and self.stops.repetition_penalty != 1
+        if self.decoding.num_beams > 1 or penalised or reindexable_cache(self.model) is None:
             return self._by_generate(work)
         return self._by_pool([unit for units in work for unit in units], rows)
 

@@ -122,8 +122,6 @@ def _as_open_unlearning(request: Evaluation, template: str, loaded: LoadedModel)
         )
     tags = {"llama2-chat": LLAMA2_CHAT, "base-model": BASE_MODEL}.get(template)
     style: Any = "tags" if tags else template
-    ends = loaded.model.generation_config.eos_token_id if loaded.model.generation_config else None
-    stop_ids = ends if isinstance(ends, list) else [] if ends is None else [ends]
     return OpenUnlearningEncoder(
         loaded.tokenizer,
         style=style,
@@ -131,8 +129,18 @@ def _as_open_unlearning(request: Evaluation, template: str, loaded: LoadedModel)
         date_string=request.date_string,
         tags=tags,
         max_length=request.max_length,
-        stop_ids=stop_ids,
+        stop_ids=_own_stops(loaded),
+        repetition_penalty=getattr(loaded.model.generation_config, "repetition_penalty", 1.0)
+        or 1.0,
     )
+
+
+def _own_stops(loaded: LoadedModel) -> list[int] | None:
+    """What ends the model's generations by its own settings; None where it has no settings."""
+    if loaded.model.generation_config is None:
+        return None
+    ends = loaded.model.generation_config.eos_token_id
+    return ends if isinstance(ends, list) else [] if ends is None else [ends]
 
 
 def _context(loaded: LoadedModel) -> int | None:
@@ -142,7 +150,7 @@ def _context(loaded: LoadedModel) -> int | None:
 
 
 def cut_answers(items: ItemSets, encoder: Encoder) -> ItemSets:
-    """Cut the answers of the sets that ask for it to their first tokens."""
+    """Cut the answers, or the rows, of the sets that ask for it to their first tokens."""
 
     def cut(record: Record, tokens: int) -> Record:
         # As MUSE cuts its truth: the tokens that the tokenizer adds by itself count.
@@ -154,7 +162,22 @@ def cut_answers(items: ItemSets, encoder: Encoder) -> ItemSets:
     sets = {
         name: tuple(cut(record, items.answer_tokens[name]) for record in records)
         if name in items.answer_tokens
-        else records
+        else tuple(_cut_row(record, items.row_tokens.get(name), encoder) for record in records)
         for name, records in items.sets.items()
     }
     return replace(items, sets=sets)
+
+
+def _cut_row(record: Record, tokens: int | None, encoder: Encoder) -> Record:
+    """Prompt and answer of at most so many tokens together: a longer prompt has no answer left."""
+    tokenizer = encoder.tokenizer
+    prompt, whole = str(record.prompt), f"{record.prompt}{record.answer}"
+    if tokens is None or len(tokenizer(whole)["input_ids"]) <= tokens:
+        return record
+
+    def kept(text: str) -> str:
+        return encoder.decode(tokenizer(text, truncation=True, max_length=tokens)["input_ids"])
+
+    if len(tokenizer(prompt)["input_ids"]) > tokens:
+        return replace(record, prompt=kept(prompt), answer="")
+    return replace(record, answer=kept(whole).replace(kept(prompt), ""))

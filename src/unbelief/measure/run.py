@@ -23,6 +23,7 @@ from unbelief.measure.plan import Plan, need_to_dict
 from unbelief.measure.schema import SCHEMAS, examples_of, examples_table, merged
 from unbelief.measure.store import write_measurements
 from unbelief.measure.tables import Example
+from unbelief.models import inside
 from unbelief.models.runner import AnswerModel
 from unbelief.provenance import environment, utc_now
 
@@ -95,7 +96,7 @@ def _continue(
     identity = _identity(model, encoder, plan, fingerprint)
     if not restart and processes.on_main(lambda: journal.is_finished(identity, plan)):
         return
-    work = prepare(plan, encoder, context_of(model))
+    work = prepare(plan, encoder, context_of(model, stated=encoder.keeps_to_context))
 
     def choose() -> dict[str, Any]:
         return choose_settings(model, plan, work, tokens_per_forward).to_dict()
@@ -123,7 +124,7 @@ def measure_examples(
     tokens_per_forward: int | None = None,
 ) -> dict[str, tuple[Example, ...]]:
     """Measure a plan in memory: the examples, and no file. Arguments as for `measure`."""
-    work = prepare(plan, encoder, context_of(model))
+    work = prepare(plan, encoder, context_of(model, stated=encoder.keeps_to_context))
     with asking(model.inner):
         settings = choose_settings(model, plan, work, tokens_per_forward)
         parts = parts_of(model, encoder, plan, work, settings)
@@ -136,11 +137,9 @@ def measure_examples(
     return examples_of(_tables(plan, work, done), list(plan.sets), plan.all_needs)
 
 
-def context_of(model: AnswerModel) -> int | None:
-    """Longest sequence of the model in tokens, where its configuration names one."""
-    config: Any = model.inner.config
-    context = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
-    return None if context is None else int(context)
+def context_of(model: AnswerModel, *, stated: bool = True) -> int | None:
+    """Longest sequence of the model in tokens, where there is a limit; see `models.inside`."""
+    return inside.context_of(model.inner, stated=stated)
 
 
 def share(names: Sequence[str], rank: int, size: int) -> list[str]:

@@ -74,6 +74,7 @@ class Recited:
         ends = stops_of(encoder).end_ids
         if (
             log_prob is None
+            or encoder.repetition_penalty != 1
             or not need.decoding.is_greedy
             or ask.hidden
             or len(ask.draft) > ask.limit

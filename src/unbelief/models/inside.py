@@ -51,6 +51,20 @@ def original_forward(inner: Any) -> Callable[..., Any]:
     return forward
 
 
+def context_of(inner: Any, *, stated: bool = True) -> int | None:
+    """Longest sequence of a model in tokens; None where there is no limit or none is named.
+
+    Args:
+        inner: A Transformers model.
+        stated: Heed the length its configuration states. Rotary positions go on beyond it, and
+            Transformers lets them; a table of learnt positions ends there in any case.
+    """
+    config = inner.config.get_text_config(decoder=True)
+    context = getattr(config, "max_position_embeddings", None)
+    goes_on = getattr(config, "rope_parameters", None) is not None
+    return None if context is None or (goes_on and not stated) else int(context)
+
+
 def logit_map_of(config: Any) -> LogitMap:
     """What this architecture does to its logits before the softmax."""
     config = config.get_text_config() if hasattr(config, "get_text_config") else config

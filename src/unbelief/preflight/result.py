@@ -162,7 +162,7 @@ class PreflightReport:
     model: ModelFacts
     forget_format: str
     retain_format: str | None
-    encoding: dict[str, str | bool | int | None]
+    encoding: dict[str, str | bool | int | float | None]
     forget: TokenCounts
     retain: TokenCounts | None
     data: DataReport

@@ -18,7 +18,8 @@ turns into one another have two names.
     length-normalised choices); ask for those by option.
 `muse`
     ROUGE without stemming on 128 new tokens (its knowledge questions: `max_new_tokens=32` and
-    `stop=muse`), Min-40 %.
+    `stop=muse`), Min-40 %. Membership scores are of the text's own tokens: that code adds no end
+    token.
 `uwc`
     The control and G-effect papers (Wang et al. 2025): no floor, no end token, ln p. Their own
     extraction strength generates from word prefixes of 40 or 50 items and counts template tokens;
@@ -39,7 +40,12 @@ Options = Mapping[str, object]
 DEFAULT = "unbelief"
 
 _OU_RATIO: Options = {"mean": "geometric", "tokens": "all", "epsilon": 1e-10}
-_OU_ROUGE: Options = {"stemmer": True, "max_new_tokens": 200, "stop": "none"}
+_OU_ROUGE: Options = {
+    "stemmer": True,
+    "max_new_tokens": 200,
+    "stop": "none",
+    "unreadable": "zero",
+}
 _OU: dict[str, Options] = {
     "probability": {"tokens": "all"},
     "loss": {"tokens": "all"},
@@ -59,7 +65,7 @@ _OU: dict[str, Options] = {
     "mia_min_k": {"k": 0.4, "tokens": "drop_last"},
     "mia_min_k_plus_plus": {"k": 0.4, "tokens": "drop_last", "least_variance": 1e-6},
     "mia_gradient_norm": {"order": 2.0, "drop_last": True},
-    "fluency": {"max_tokens": 32, "max_new_tokens": 200},
+    "fluency": {"max_tokens": 32, "max_new_tokens": 200, "empty": "classified"},
     "forget_quality": {"scale": "p"},
     "privleak": {"epsilon": 1e-10},
     "relative_difference": {"epsilon": 1e-10},
@@ -74,11 +80,13 @@ _TOFU: dict[str, Options] = {
     "rougeL_recall": {"stemmer": True, "max_new_tokens": 200, "stop": "none"},
     "forget_quality": {"scale": "p"},
 }
-_MUSE_ROUGE: Options = {"stemmer": False, "max_new_tokens": 128}
+_MUSE_ROUGE: Options = {"stemmer": False, "max_new_tokens": 128, "unreadable": "zero"}
 _MUSE: dict[str, Options] = {
     "rougeL_f1": _MUSE_ROUGE,
     "rougeL_recall": _MUSE_ROUGE,
-    "mia_min_k": {"k": 0.4, "tokens": "all"},
+    "mia_loss": {"tokens": "without_end"},
+    "mia_zlib": {"tokens": "without_end"},
+    "mia_min_k": {"k": 0.4, "tokens": "without_end"},
     "privleak": {"epsilon": 0.0},
 }
 _UWC: dict[str, Options] = {

@@ -46,12 +46,14 @@ class ItemSets:
         absent: Why a set that lines ask for is empty.
         described: What was chosen (split, how clusters were found), for provenance.
         answer_tokens: Sets whose answers are cut to so many of the model's tokens beforehand.
+        row_tokens: Sets whose prompts, with their answers behind them, are cut likewise.
     """
 
     sets: Mapping[str, tuple[Record, ...]]
     absent: Mapping[str, str] = field(default_factory=dict)
     described: Mapping[str, str] = field(default_factory=dict)
     answer_tokens: Mapping[str, int] = field(default_factory=dict)
+    row_tokens: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

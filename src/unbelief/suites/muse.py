@@ -34,11 +34,13 @@ def read(source: Source) -> ItemSets:
 
 
 def under(items: ItemSets, convention: str) -> ItemSets:
-    """Continuations as OpenUnlearning has them: whole, and behind a blank."""
+    """As OpenUnlearning has them: continuations whole, behind a blank; questions of 512 tokens."""
     if convention != "open-unlearning":
         return items
     spaced = tuple(replace(r, answer=f" {r.answer}") for r in items.sets["verbatim"])
-    return replace(items, sets={**items.sets, "verbatim": spaced}, answer_tokens={})
+    rows = {"forget_knowledge": 512, "retain_knowledge": 512}
+    sets = {**items.sets, "verbatim": spaced}
+    return replace(items, sets=sets, answer_tokens={}, row_tokens=rows)
 
 
 def _step(data: str, split: str) -> tuple[Record, ...]:

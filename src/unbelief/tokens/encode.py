@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from unbelief.errors import DataError, RequestError
 from unbelief.types import Message, Record, own_turn
@@ -61,10 +61,15 @@ class Encoder:
             template to go into, or the template refuses it.
 
     Attributes:
-        stop_ids: Tokens that end a generation besides `end_id` and the tokenizer's eos.
+        keeps_to_context: Whether what goes beyond the length a model states is cut, also where the
+            model itself could go on.
+        repetition_penalty: Divides (multiplies, where negative) the logits of tokens that are there
+            already when greedy answers are asked for, whose log-probability is then that of the
+            changed logits; 1 leaves them as they are.
     """
 
-    stop_ids: tuple[int, ...] = ()
+    keeps_to_context: ClassVar[bool] = True
+    repetition_penalty: float = 1.0
     _template_options: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
@@ -99,6 +104,12 @@ class Encoder:
         self.pad_id = int(
             next(i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if i is not None)
         )
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """Tokens that end a generation: the answer's end token and the tokenizer's eos."""
+        ends = {int(i) for i in (self.end_id, self.tokenizer.eos_token_id) if i is not None}
+        return tuple(sorted(ends))
 
     def encode(self, record: Record, *, answer: str | None = None) -> Encoded:
         """Encode a record's prompt with its own answer, or with another one.
@@ -159,7 +170,7 @@ class Encoder:
         """Text of `ids` without special tokens."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
-    def describe(self) -> dict[str, str | bool | int | None]:
+    def describe(self) -> dict[str, str | bool | int | float | None]:
         """The choices that change what is scored, for provenance."""
         return {
             "template": "chat" if self.chat else "plain",

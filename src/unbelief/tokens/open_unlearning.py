@@ -12,6 +12,7 @@ the model sees:
   with eos, and then every eos inside the row is invisible (`Encoded.hidden`). Llama-3-Instruct's
   published TOFU models were trained and evaluated like that.
 - A chat template has no length limit; tags are cut to 512 tokens and get an eos nevertheless.
+  What length a model states is not looked at.
 
 Source: locuslab/open-unlearning, `src/data/{utils,qa,pretraining,collators}.py`, December 2025.
 """
@@ -75,12 +76,17 @@ class OpenUnlearningEncoder(Encoder):
         insert_space: Whether `plain` puts a blank between prefix and text.
         max_length: `tags`: most tokens of prompt and answer before eos is added (default 512);
             `plain`: most tokens after the prefix (default 2048). There is no limit for `chat`.
-        stop_ids: What ends a generation besides eos: the model's `generation_config.eos_token_id`.
+        stop_ids: What ends a generation: the model's `generation_config.eos_token_id` and nothing
+            else, so that none never ends one before its limit; by default the tokenizer's eos.
+        repetition_penalty: Of greedy answers: the model's `generation_config.repetition_penalty`,
+            which that project leaves in force (1.05 or 1.1 for Qwen 2.5).
 
     Raises:
         RequestError: Options that do not go together, a template that refuses the system prompt,
             or a tokenizer without end token.
     """
+
+    keeps_to_context = False
 
     def __init__(
         self,
@@ -92,7 +98,8 @@ class OpenUnlearningEncoder(Encoder):
         tags: Tags | None = None,
         insert_space: bool = False,
         max_length: int | None = None,
-        stop_ids: Sequence[int] = (),
+        stop_ids: Sequence[int] | None = None,
+        repetition_penalty: float = 1.0,
     ):
         if tokenizer.eos_token_id is None:
             raise RequestError(
@@ -127,7 +134,13 @@ class OpenUnlearningEncoder(Encoder):
         )
         self._eos = int(tokenizer.eos_token_id)
         self.end_id = self._eos
-        self.stop_ids = tuple(stop_ids)
+        self.repetition_penalty = repetition_penalty
+        self._stop_ids = (self._eos,) if stop_ids is None else tuple(sorted(set(stop_ids)))
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """Tokens that end a generation; the tokenizer's eos need not be one of them."""
+        return self._stop_ids
 
     def encode(self, record: Record, *, answer: str | None = None) -> Encoded:
         """Encode a record's prompt with its own answer, or with another one.
@@ -180,7 +193,7 @@ class OpenUnlearningEncoder(Encoder):
         """Positions of these ids that nothing attends to: those that have the padding id."""
         return tuple(i for i, token in enumerate(ids) if token == self.pad_id)
 
-    def describe(self) -> dict[str, str | bool | int | None]:
+    def describe(self) -> dict[str, str | bool | int | float | None]:
         """The choices that change what is scored, for provenance."""
         return {
             "convention": "open-unlearning",
@@ -191,7 +204,8 @@ class OpenUnlearningEncoder(Encoder):
             "insert_space": self.insert_space,
             "end_token_scored": self.end_token,
             "end_token_id": self.end_id,
-            "stop_ids": repr(self.stop_ids) if self.stop_ids else None,
+            "stop_ids": repr(self.stop_ids),
+            "repetition_penalty": self.repetition_penalty,
             "padding_id_hidden": self.pad_id,
             "max_length": self.max_length,
         }

@@ -43,6 +43,8 @@ def test_an_empty_response_recalls_nothing_and_an_empty_truth_is_unscored():
         score = scored(truth, "one two")
         assert score.value is None
         assert score.unscored == "the answer has no word ROUGE can read (it reads a-z and digits)"
+        # Of no true words nothing is found: rouge-score's own number, which other projects average.
+        assert scored(truth, "one two", unreadable="zero").value == 0
 
 
 def test_a_rephrasing_that_states_the_fact_scores_low():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from unbelief.measure.tables import ClassifierNeed, Example, Need, PromptKind
 from unbelief.scores.base import Better, Metric, Unscorable, texts_of
@@ -24,6 +24,8 @@ class Fluency(Metric):
         max_tokens: Most classifier tokens of an answer.
         max_new_tokens: Longest greedy answer.
         prompt: Which question.
+        empty: `classified` takes the classifier's number for an empty answer, as OpenUnlearning
+            does: a model that falls silent has then that number for its fluency.
 
     Source: OpenUnlearning (Dorna et al. 2025), there called gibberish.
     """
@@ -37,6 +39,7 @@ class Fluency(Metric):
     max_tokens: int = 512
     max_new_tokens: int = GREEDY_TOKENS
     prompt: PromptKind = "own"
+    empty: Literal["unscored", "classified"] = "unscored"
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -55,7 +58,7 @@ class Fluency(Metric):
     def value(self, example: Example) -> float:
         """The classifier's number for the one answer."""
         said = texts_of(example, greedy_need(self.max_new_tokens, self.prompt))
-        if not said[0].text.strip():
+        if self.empty == "unscored" and not said[0].text.strip():
             raise Unscorable("the response is empty")
         if self.opinion not in example.opinions:
             why = "no gibberish classifier was at hand"

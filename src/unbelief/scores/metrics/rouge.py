@@ -29,6 +29,7 @@ class _Rouge(Metric):
     prompt: PromptKind = "own"
     truth_words: int = 0
     stop: Literal["none", "muse"] = "none"
+    unreadable: Literal["unscored", "zero"] = "unscored"
 
     def __post_init__(self) -> None:
         if self.truth_words < 0:
@@ -44,7 +45,7 @@ class _Rouge(Metric):
 
     def value(self, example: Example) -> float:
         truth = first_words(example.record.answer, self.truth_words)
-        if not re.search(r"[a-z0-9]", truth.lower()):
+        if self.unreadable == "unscored" and not re.search(r"[a-z0-9]", truth.lower()):
             raise Unscorable("the answer has no word ROUGE can read (it reads a-z and digits)")
         scorer = _scorer(self.stemmer)
         found = [
@@ -86,6 +87,7 @@ class RougeLRecall(_Rouge):
         truth_words: Compare with the first words of the truth only; 0 for all of it. MUSE cuts by
             the model's tokens instead, which belongs to the making of its records.
         stop: `muse` ends the model's text where it starts a new question.
+        unreadable: What an answer in another script has, `unscored` or, as in other projects, 0.
 
     Source: Lin 2004, as computed by the rouge-score package.
     """
@@ -108,6 +110,7 @@ class RougeLF1(_Rouge):
         prompt: Which question.
         truth_words: Compare with the first words of the truth only; 0 for all of it.
         stop: `muse` ends the model's text where it starts a new question.
+        unreadable: See `rougeL_recall`.
     """
 
     name: ClassVar[str] = "rougeL_f1"
@@ -128,6 +131,7 @@ class Rouge1Recall(_Rouge):
         prompt: Which question.
         truth_words: Compare with the first words of the truth only; 0 for all of it.
         stop: `muse` ends the model's text where it starts a new question.
+        unreadable: See `rougeL_recall`.
     """
 
     name: ClassVar[str] = "rouge1_recall"
@@ -148,6 +152,7 @@ class Rouge1F1(_Rouge):
         prompt: Which question.
         truth_words: Compare with the first words of the truth only; 0 for all of it.
         stop: `muse` ends the model's text where it starts a new question.
+        unreadable: See `rougeL_recall`.
     """
 
     name: ClassVar[str] = "rouge1_f1"
