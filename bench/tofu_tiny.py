@@ -33,7 +33,23 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "bs-t": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.06},
     "bs-s": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.1},
     "bs-s-on-policy": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.1},
-}
+    # One try each, with weights taken from the method above that is most alike.
+    "bs-tw": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.01},
+    "npow": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.01},
+    "gru": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.06},
+    "satimp": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.5},
+    "pdu": {"lr": 1e-3, "epochs": 6, "retain_weight": 50.0},
+    "po": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.25},
+    "idk-dpo": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.01},
+    "altpo": {"lr": 1e-3, "epochs": 6, "forget_weight": 0.01},
+    "undial": {"lr": 2e-4, "epochs": 6},
+    "ce-u": {"lr": 2e-4, "epochs": 2},
+    "flat": {"lr": 2e-4, "epochs": 2},
+    "transplant": {
+        "lr": 1e-3, "epochs": 6, "neighbours": 6, "samples": 6, "per_step": 1,
+        "forget_weight": 0.25, "max_new_tokens": 80,
+    },
+}  # fmt: skip
 
 
 def measure(source: str, data: Path, sample: int) -> dict[str, Any]:
@@ -76,13 +92,13 @@ def unlearn(method: str, args: argparse.Namespace, folder: Path) -> float:
 
     setting = dict(SETTINGS[method])
     lr, epochs = setting.pop("lr"), setting.pop("epochs")
-    has_retain = method != "ga"
+    objective = build_objective(method, setting)
     started = time.monotonic()
     Unlearner(
         model=args.model,
         forget=args.data / "forget10.jsonl",
-        retain=args.data / "retain90.jsonl" if has_retain else None,
-        objective=build_objective(method, setting, has_retain=has_retain),
+        retain=None if objective.retain is None else args.data / "retain90.jsonl",
+        objective=objective,
         train=TrainOptions(learning_rate=lr, num_train_epochs=epochs, seed=args.seed),
         method=method,
         device="cpu",
