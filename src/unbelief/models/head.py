@@ -18,7 +18,7 @@ the gradient is formed. An answer longer than a chunk is walked through twice (f
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -284,16 +284,10 @@ def answer_stats(
         chunk_bytes: Size of the logits buffer (default 128 MiB).
     """
     chunk = chunk_rows(head.weight.shape[0], chunk_bytes)
-    kernel = ChunkKernel(head, needs, product_dtype(hidden, head.weight))
-    raws, found = [], []
+    dtype = product_dtype(hidden, head.weight)
+    kernel, raws = ChunkKernel(head, needs, dtype, moments=moments), []
     with torch.autocast(hidden.device.type, enabled=False):
         for start in range(0, len(hidden), chunk):
             stop = min(start + chunk, len(hidden))
             raws.append(kernel.forward(hidden[start:stop], _piece_tokens(tokens, start, stop)))
-            if moments:
-                found.append(kernel.moments(stop - start))
-    stats = stats_of(concatenate(raws), tokens)
-    if not moments:
-        return stats
-    entropy, variance = map(torch.cat, zip(*found, strict=True))
-    return replace(stats, entropy=entropy, variance=variance)
+    return stats_of(concatenate(raws), tokens)
