@@ -50,6 +50,7 @@ __all__ = [
 ]
 
 CHUNK_BYTES = 128 * 2**20
+_CPU_ROWS = 256  # of one product, where nothing is differentiated: more take memory, not less time
 
 LossOfStats = Callable[[AnswerStats], Tensor]
 
@@ -281,9 +282,11 @@ def answer_stats(
         tokens: The scored tokens.
         needs: Which statistics.
         moments: Also the entropy and the variance of ln π under π.
-        chunk_bytes: Size of the logits buffer (default 128 MiB).
+        chunk_bytes: Size of the logits buffer (default 128 MiB; on a CPU no more than 256 rows).
     """
     chunk = chunk_rows(head.weight.shape[0], chunk_bytes)
+    if chunk_bytes is None and not hidden.is_cuda:
+        chunk = min(chunk, _CPU_ROWS)
     dtype = product_dtype(hidden, head.weight)
     kernel, raws = ChunkKernel(head, needs, dtype, moments=moments), []
     with torch.autocast(hidden.device.type, enabled=False):

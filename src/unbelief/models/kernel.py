@@ -98,7 +98,9 @@ class ChunkKernel:
         return lse, entropy, variance
 
     def _softmax_rows(self, z: Tensor, z_max: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The same for few rows: with d = z - z_max, S = Σ exp d and m = Σ π d,
+        """The same for few rows.
+
+        With d = z - z_max, S = Σ exp d and m = Σ π d,
 
             lse = z_max + ln S,    H = ln S - m,    Var = Σ π (d - m)².
 
