@@ -202,9 +202,9 @@ def test_moments_of_two_tokens() -> None:
 @pytest.mark.parametrize("gap", [0.0, 1e-3, 1.0, 10.0, 40.0, 80.0, 200.0])
 def test_moments_from_even_to_certain_distributions_are_those_of_float64(gap: float) -> None:
     # One token stands out by `gap`, the others are spread by much less than it, and all rows lie
-    # somewhere else; so many rows that they are cut into blocks.
+    # somewhere else; so many rows that they are cut into chunks, and those into blocks.
     torch.manual_seed(0)
-    rows, size = 200, 1000
+    rows, size = 300, 1000
     z = 0.01 * gap * torch.rand(rows, size) + 30 * torch.randn(rows, 1)
     z[torch.arange(rows), torch.randint(size, (rows,))] += gap
     tokens = TokenInputs(torch.zeros(rows, dtype=torch.long), torch.arange(rows), rows, z[:, 0])
