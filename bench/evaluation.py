@@ -333,9 +333,9 @@ def worker(args: argparse.Namespace) -> None:
         numbers = run(args, model, tokenizer, watch)
         seconds, processor = time.perf_counter() - start, time.process_time() - processor
     peak = torch.cuda.max_memory_allocated() if cuda else memory.peak
-    result = {"seconds": seconds, "processor_seconds": processor, "above": peak - base}
-    result["parts"] = watch.seconds
-    print(json.dumps({**result, "values": numbers.values, "items": numbers.items}))
+    spent = {"seconds": seconds, "processor_seconds": processor, "parts": watch.seconds}
+    result = {**spent, "above": peak - base, "values": numbers.values, "items": numbers.items}
+    print(json.dumps(result))
 
 
 def start(args: argparse.Namespace, name: str, more: Sequence[str] = ()) -> dict[str, Any]:
