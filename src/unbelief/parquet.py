@@ -29,4 +29,13 @@ def read_parquet(source: str | Path | bytes) -> pa.Table:
 
     where = pa.BufferReader(source) if isinstance(source, bytes) else source
     with pq.ParquetFile(where, pre_buffer=False) as file:
-        return file.read(use_threads=False)
+        table = file.read(use_threads=False)
+    give_back()
+    return table
+
+
+def give_back() -> None:
+    """Return to the system what Arrow has freed: its allocator keeps several times a table."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()

@@ -62,6 +62,24 @@ def test_every_text_of_every_need_has_one_place() -> None:
     assert work.unmeasured == {}
 
 
+def test_equal_token_ids_are_one_object() -> None:
+    class Far(Encoder):
+        """Ids beyond those of which Python itself keeps one object."""
+
+        def encode(self, record: Record, *, answer: str | None = None) -> Encoded:
+            near = super().encode(record, answer=answer)
+            ids = (tuple(1000 + i for i in its) for its in (near.prompt_ids, near.answer_ids))
+            return Encoded(near.record_id, *ids, near.truncated, near.hidden)
+
+        def decode(self, ids: Sequence[int]) -> str:
+            return super().decode([i - 1000 for i in ids])
+
+    work = prepared([record(0), record(1)], OWN, PERTURBED, by=Far(tiny_tokenizer()))
+    found = [*(i for q in work.questions for i in q.prompt_ids)]
+    found += [i for q in work.questions for a in q.answers for i in a.ids]
+    assert len({id(i) for i in found}) == len(set(found)) < len(found)
+
+
 def test_a_question_has_its_prompt_once_and_its_answers_end_with_the_end_token() -> None:
     (question,) = prepared([record(0)], OWN, PARAPHRASES, PERTURBED).questions
     assert question.prompt_ids == encoder().encode_prompt(record(0).prompt)

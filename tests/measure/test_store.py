@@ -7,10 +7,12 @@ import shutil
 import stat
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -31,7 +33,7 @@ from unbelief.measure.schema import (
     merged,
     texts_table,
 )
-from unbelief.measure.store import plan_hmac, read_measurements
+from unbelief.measure.store import plan_hmac, read_measurements, write_measurements
 from unbelief.measure.tables import TextMeasurement, TextNeed
 from unbelief.measure.texts import Said
 from unbelief.types import Message, Record
@@ -136,6 +138,23 @@ def test_reading_needs_no_torch(finished: Path) -> None:
         [sys.executable, "-c", code, str(finished)], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["6", "set()"]
+
+
+def test_a_table_is_made_when_those_before_it_are_on_disk(tmp_path: Path) -> None:
+    sets, made = {"s": [record(0)]}, list[str]()
+
+    def make(name: str) -> pa.Table:
+        on_disk = sorted(file.stem for file in tmp_path.rglob("*.parquet"))
+        assert on_disk == sorted(made)
+        made.append(name)
+        parts = [examples_table(sets, {})] if name == "examples" else []
+        return merged(name, parts)
+
+    meta = {"salt": "00" * 16, "sets": {"s": 1}, "needs": [], "fingerprint": {}}
+    tables = {name: partial(make, name) for name in SCHEMAS}
+    write_measurements(tmp_path / "m", tables, meta, overwrite=False)
+    assert made == list(SCHEMAS)
+    assert [e.record for e in read_measurements(tmp_path / "m").examples["s"]] == sets["s"]
 
 
 @pytest.mark.parametrize("name", [*(f"{n}.parquet" for n in SCHEMAS)])

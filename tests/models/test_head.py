@@ -199,6 +199,27 @@ def test_moments_of_two_tokens() -> None:
         assert_close(stats.variance, torch.tensor([3 / 16 * math.log(3) ** 2, 0, 0]))
 
 
+@pytest.mark.parametrize("gap", [0.0, 1e-3, 1.0, 10.0, 40.0, 80.0, 200.0])
+def test_moments_from_even_to_certain_distributions_are_those_of_float64(gap: float) -> None:
+    # One token stands out by `gap`, the others are spread by much less than it, and all rows lie
+    # somewhere else; so many rows that they are cut into chunks, and those into blocks.
+    torch.manual_seed(0)
+    rows, size = 300, 1000
+    z = 0.01 * gap * torch.rand(rows, size) + 30 * torch.randn(rows, 1)
+    z[torch.arange(rows), torch.randint(size, (rows,))] += gap
+    tokens = TokenInputs(torch.zeros(rows, dtype=torch.long), torch.arange(rows), rows, z[:, 0])
+    stats = answer_stats(z, HeadWeights(torch.eye(size)), tokens, Needs(), moments=True)
+    log_pi = z.double().log_softmax(dim=1)
+    pi = log_pi.exp()
+    entropy = -(pi * log_pi).sum(dim=1)
+    variance = (pi * (log_pi + entropy[:, None]).square()).sum(dim=1)
+    assert stats.entropy is not None and stats.variance is not None
+    # Of ln S, where S is a float near 1, no more is known than a float's last digit.
+    torch.testing.assert_close(stats.entropy.double(), entropy, rtol=2e-6, atol=2e-7)
+    torch.testing.assert_close(stats.variance.double(), variance, rtol=1e-5, atol=1e-12)
+    torch.testing.assert_close(stats.logp.double(), log_pi[:, 0], rtol=1e-6, atol=1e-6)
+
+
 def test_tokens_of_no_probability_have_no_share_in_the_moments() -> None:
     # A logit of -inf: the other two tokens have 1/2 each.
     logits = torch.tensor([[0.0, 0.0, -torch.inf]])

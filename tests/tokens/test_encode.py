@@ -185,6 +185,19 @@ def test_another_answer_has_the_same_prompt() -> None:
 # Text-only records
 
 
+def test_a_prompt_is_rendered_once_for_answers_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, asked = Encoder(tiny_tokenizer()), []
+    plain = Encoder.encode_prompt
+    monkeypatch.setattr(
+        Encoder, "encode_prompt", lambda self, prompt: asked.append(prompt) or plain(self, prompt)
+    )
+    rows = [(record(p), a) for p, a in (("Who?", "Ada"), ("Who?", "Bob"), ("Where?", "Rome"))]
+    found = [encoder.encode(its, answer=a) for its, a in (*rows, rows[0])]
+    assert asked == ["Who?", "Where?", "Who?"]  # the last one only is remembered
+    prompts = [plain(encoder, p) for p in ("Who?", "Who?", "Where?", "Who?")]
+    assert [encoded.prompt_ids for encoded in found] == prompts
+
+
 @pytest.mark.parametrize("chat", [True, False])
 def test_documents_are_all_answer(chat: bool) -> None:
     encoder = Encoder(tiny_tokenizer("char", chat=chat, add_bos=True))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-_SPARE = 64  # columns added when a buffer is full
+_SPARE = 16  # columns added when a buffer is full
 _REINDEXABLE = {"DynamicLayer", "DynamicSlidingWindowLayer", "DynamicIndexedLayer"}
 
 

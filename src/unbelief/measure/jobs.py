@@ -142,12 +142,14 @@ class _Encoding:
     def __init__(self, encoder: Encoder, context: int | None):
         self.encoder, self.context = encoder, context
         self._encoded: dict[object, Encoded] = {}
+        self._numbers: dict[int, int] = {}
 
     def answer(self, record: Record, text: str) -> Encoded:
         """The record's prompt with an answer, within the model's context."""
         key = (record.prompt, text)
+        found = self._encoded.get(key)
         try:
-            encoded = self._encoded.get(key) or self.encoder.encode(record, answer=text)
+            encoded = found or self._compact(self.encoder.encode(record, answer=text))
         except DataError as error:
             raise Unmeasurable(error.message) from error
         self._encoded[key] = encoded
@@ -157,6 +159,12 @@ class _Encoding:
         if len(encoded.prompt_ids) + len(encoded.answer_ids) < 2:
             raise Unmeasurable("a single token with nothing before it cannot be scored")
         return encoded
+
+    def _compact(self, encoded: Encoded) -> Encoded:
+        """The same, with one object per token id: 32 bytes a token otherwise, and 8 so."""
+        ids = encoded.prompt_ids, encoded.answer_ids
+        prompt, answer = (tuple(self._numbers.setdefault(i, i) for i in its) for its in ids)
+        return replace(encoded, prompt_ids=prompt, answer_ids=answer)
 
     def request(self, record: Record, prefix: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Token ids of the prompt and of what is put into the model's mouth; hidden positions."""

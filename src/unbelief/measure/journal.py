@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from unbelief.beliefs.bank import write_private
 from unbelief.errors import RequestError
@@ -133,11 +134,14 @@ class Journal:
         stored = table.replace_schema_metadata({_COST: json.dumps(dict(cost)).encode()})
         write_private(self._file(name), parquet_bytes(stored))
 
-    def load(self, name: str) -> tuple[pa.Table, dict[str, float]]:
-        """Read a finished part and what it cost."""
-        table = read_parquet(self._file(name))
-        cost: dict[str, float] = json.loads(table.schema.metadata[_COST])
-        return table.replace_schema_metadata(None), cost
+    def load(self, name: str) -> pa.Table:
+        """Read a finished part."""
+        return read_parquet(self._file(name)).replace_schema_metadata(None)
+
+    def cost(self, name: str) -> dict[str, float]:
+        """What a finished part cost."""
+        cost: dict[str, float] = json.loads(pq.read_schema(self._file(name)).metadata[_COST])
+        return cost
 
     def remove(self) -> None:
         """Remove it, once the whole is in place."""

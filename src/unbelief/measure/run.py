@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +111,7 @@ def _continue(
         _run_mine([part for part in todo if part.tell is not None], journal, bar)
         for part in parts:  # all processes know the same, whoever did it, and whenever
             if part.tell is not None:
-                part.tell(journal.load(part.name)[0])
+                part.tell(journal.load(part.name))
         _run_mine([part for part in todo if part.tell is None], journal, bar)
     processes.on_main(lambda: _finish(journal, head, plan, work, parts, restart))
 
@@ -128,13 +129,15 @@ def measure_examples(
     with asking(model.inner):
         settings = choose_settings(model, plan, work, tokens_per_forward)
         parts = parts_of(model, encoder, plan, work, settings)
-        done = []
+        done: dict[str, list[pa.Table]] = {name: [] for name in SCHEMAS}
         with _bar(parts, progress) as bar:
             for part in _shown(parts, bar):
-                done.append((part.table, part.run()[0]))
+                table, _ = part.run()
+                done[part.table].append(table)
                 if part.tell is not None:
-                    part.tell(done[-1][1])
-    return examples_of(_tables(plan, work, done), list(plan.sets), plan.all_needs)
+                    part.tell(table)
+    tables = {name: make() for name, make in _tables(plan, work, done.__getitem__).items()}
+    return examples_of(tables, list(plan.sets), plan.all_needs)
 
 
 def context_of(model: AnswerModel, *, stated: bool = True) -> int | None:
@@ -186,12 +189,9 @@ def _finish(
     parts: Sequence[Part],
     restart: bool,
 ) -> None:
-    done, cost = [], {name: {"seconds": 0.0, "tokens": 0.0} for name in SCHEMAS}
-    del cost["examples"]
+    cost = {name: {"seconds": 0.0, "tokens": 0.0} for name in SCHEMAS if name != "examples"}
     for part in parts:
-        table, spent = journal.load(part.name)
-        done.append((part.table, table))
-        for name, value in spent.items():
+        for name, value in journal.cost(part.name).items():
             cost[part.table][name] += value
     meta = {
         **head["identity"],
@@ -204,17 +204,27 @@ def _finish(
         },
         "created": utc_now(),
     }
-    write_measurements(journal.folder, _tables(plan, work, done), meta, overwrite=restart)
+
+    def load(name: str) -> list[pa.Table]:
+        return [journal.load(part.name) for part in parts if part.table == name]
+
+    write_measurements(journal.folder, _tables(plan, work, load), meta, overwrite=restart)
     journal.remove()
 
 
-def _tables(plan: Plan, work: Work, done: Sequence[tuple[str, pa.Table]]) -> dict[str, pa.Table]:
-    tables = {
-        name: merged(name, [table for of, table in done if of == name])
-        for name in SCHEMAS
-        if name != "examples"
-    }
-    return {"examples": merged("examples", [examples_table(plan.sets, work.unmeasured)]), **tables}
+def _tables(
+    plan: Plan, work: Work, parts: Callable[[str], list[pa.Table]]
+) -> dict[str, Callable[[], pa.Table]]:
+    """What makes each table, given what gives its parts: none need live beside another."""
+
+    def examples() -> pa.Table:
+        return merged("examples", [examples_table(plan.sets, work.unmeasured)])
+
+    def measured(name: str) -> pa.Table:
+        return merged(name, parts(name))
+
+    rest = {name: partial(measured, name) for name in SCHEMAS if name != "examples"}
+    return {"examples": examples, **rest}
 
 
 def _identity(

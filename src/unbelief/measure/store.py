@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from unbelief.measure.plan import Plan, need_from_dict, need_to_dict
 from unbelief.measure.schema import SCHEMA_VERSION, SCHEMAS, examples_of
 from unbelief.measure.tables import Example
 from unbelief.outputs import atomic_folder
-from unbelief.parquet import read_parquet
+from unbelief.parquet import give_back, read_parquet
 from unbelief.types import Record
 
 META = "meta.json"
@@ -64,21 +64,25 @@ def _plain(record: Record) -> list[Any]:
 
 
 def write_measurements(
-    folder: Path, tables: Mapping[str, pa.Table], meta: Mapping[str, Any], *, overwrite: bool
+    folder: Path,
+    tables: Mapping[str, Callable[[], pa.Table]],
+    meta: Mapping[str, Any],
+    *,
+    overwrite: bool,
 ) -> None:
     """Write a finished measurement; it appears whole.
 
     Args:
         folder: Where.
-        tables: The four tables.
+        tables: What makes each of the four tables; one at a time is in memory.
         meta: For `meta.json`; the files' digests under its `salt` are added.
         overwrite: Replace a folder that is there.
     """
     with atomic_folder(folder, overwrite) as partial:
         partial.chmod(0o700)
         digests = {}
-        for name, table in tables.items():
-            content = parquet_bytes(table)
+        for name, make in tables.items():
+            content = parquet_bytes(make())
             write_private(partial / f"{name}.parquet", content)
             digests[f"{name}.parquet"] = _hmac(content, meta["salt"])
         whole = {"schema_version": SCHEMA_VERSION, **meta, "files": digests}
@@ -87,11 +91,15 @@ def write_measurements(
 
 def parquet_bytes(table: pa.Table) -> bytes:
     """A table as a Parquet file; the same table gives the same bytes."""
+    give_back()  # what making the table took
     sink = pa.BufferOutputStream()
     # Numbers hardly repeat: a dictionary of them would cost tens of megabytes and gain nothing.
     words = [field.name for field in table.schema if pa.types.is_string(field.type)]
     pq.write_table(table, sink, compression="zstd", use_dictionary=words)
-    return sink.getvalue().to_pybytes()
+    content: bytes = sink.getvalue().to_pybytes()
+    del sink
+    give_back()
+    return content
 
 
 def _hmac(content: bytes, salt: str) -> str:

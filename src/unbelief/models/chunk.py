@@ -89,6 +89,8 @@ class Raw:
     top_ids: Tensor | None
     hit: Tensor
     square_mass: Tensor | None
+    entropy: Tensor | None = None
+    variance: Tensor | None = None
 
     def leaves(self) -> list[Tensor]:
         """The tensors to differentiate by, in a fixed order."""
@@ -122,6 +124,8 @@ def stats_of(raw: Raw, tokens: TokenInputs) -> AnswerStats:
         ref_logp=tokens.ref_logp,
         kl=raw.kl,
         square_mass=raw.square_mass,
+        entropy=raw.entropy,
+        variance=raw.variance,
     )
 
 

@@ -18,7 +18,7 @@ the gradient is formed. An answer longer than a chunk is walked through twice (f
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -50,6 +50,7 @@ __all__ = [
 ]
 
 CHUNK_BYTES = 128 * 2**20
+_CPU_ROWS = 256  # of one product, where nothing is differentiated: more take memory, not less time
 
 LossOfStats = Callable[[AnswerStats], Tensor]
 
@@ -281,19 +282,15 @@ def answer_stats(
         tokens: The scored tokens.
         needs: Which statistics.
         moments: Also the entropy and the variance of ln π under π.
-        chunk_bytes: Size of the logits buffer (default 128 MiB).
+        chunk_bytes: Size of the logits buffer (default 128 MiB; on a CPU no more than 256 rows).
     """
     chunk = chunk_rows(head.weight.shape[0], chunk_bytes)
-    kernel = ChunkKernel(head, needs, product_dtype(hidden, head.weight))
-    raws, found = [], []
+    if chunk_bytes is None and not hidden.is_cuda:
+        chunk = min(chunk, _CPU_ROWS)
+    dtype = product_dtype(hidden, head.weight)
+    kernel, raws = ChunkKernel(head, needs, dtype, moments=moments), []
     with torch.autocast(hidden.device.type, enabled=False):
         for start in range(0, len(hidden), chunk):
             stop = min(start + chunk, len(hidden))
             raws.append(kernel.forward(hidden[start:stop], _piece_tokens(tokens, start, stop)))
-            if moments:
-                found.append(kernel.moments(stop - start))
-    stats = stats_of(concatenate(raws), tokens)
-    if not moments:
-        return stats
-    entropy, variance = map(torch.cat, zip(*found, strict=True))
-    return replace(stats, entropy=entropy, variance=variance)
+    return stats_of(concatenate(raws), tokens)

@@ -5,6 +5,7 @@ What the formulas are, and why they suffice, is told in `unbelief.models.head`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from torch import Tensor
 from unbelief.models.chunk import HeadWeights, Raw, TokenInputs
 from unbelief.models.products import logits_into, times
 from unbelief.models.stats import Needs
+
+_BLOCK = 1 << 16  # numbers of one block of logits on a CPU: with two copies they stay in its cache
 
 
 class ChunkKernel:
@@ -26,6 +29,7 @@ class ChunkKernel:
         ref_head: Output embedding of the original model, where a divergence is needed.
         buffers: Memory to work in, used again by whoever is given the same dictionary: fresh
             pages cost a CPU about a twentieth of a step.
+        moments: Also the entropy and the variance of ln π under π.
     """
 
     def __init__(
@@ -35,8 +39,10 @@ class ChunkKernel:
         dtype: torch.dtype,
         ref_head: HeadWeights | None = None,
         buffers: dict[str, Tensor] | None = None,
+        *,
+        moments: bool = False,
     ):
-        self.needs, self.dtype = needs, dtype
+        self.needs, self.dtype, self.wants_moments = needs, dtype, moments
         self.head, self.ref_head = head, ref_head
         self.weight = head.weight.detach().to(dtype)
         self.ref_weight = None if ref_head is None else ref_head.weight.detach().to(dtype)
@@ -52,34 +58,63 @@ class ChunkKernel:
         log_ratio = self._log_ratio(z, ref_hidden, tokens.temperature)
         if self.head.map.softcap is not None:
             self._keep("capped", z)
-        torch.softmax(z, dim=1, out=z)
-        # log Σ exp z = z_max - log π_max, and π_max >= 1/V never underflows.
-        lse = z_max - z.gather(1, argmax[:, None]).squeeze(1).log()
+        entropy = variance = None
+        if self.wants_moments:
+            lse, entropy, variance = self._softmax_with_moments(z, z_max)
+        else:
+            torch.softmax(z, dim=1, out=z)
+            # log Σ exp z = z_max - log π_max, and π_max >= 1/V never underflows.
+            lse = z_max - z.gather(1, argmax[:, None]).squeeze(1).log()
         square = torch.linalg.vector_norm(z, dim=1).square() if self.needs.diagnostics else None
         lse_others = self._others(z, tokens.target, lse) if self.needs.log_others else None
         kl = None if log_ratio is None else self._divergence(z, log_ratio, lse)
         hit = argmax == tokens.target
-        return Raw(z_target, lse, z_top, z_mean, lse_others, kl, top_ids, hit, square)
+        return Raw(
+            z_target,
+            lse,
+            z_top,
+            z_mean,
+            lse_others,
+            kl,
+            top_ids,
+            hit,
+            square,
+            entropy,
+            variance,
+        )
 
-    def moments(self, rows: int) -> tuple[Tensor, Tensor]:
-        """Entropy and variance of ln π under π, each (rows,), of the chunk just computed.
+    def _softmax_with_moments(self, z: Tensor, z_max: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Turn logits into π, in place.
 
-        The variance is summed around the mean: where π is nearly certain, second minus squared
-        first moment would cancel.
+        Returns:
+            Log-sum-exp of the logits, entropy of π and variance of ln π under π, each (rows,).
         """
-        pi = self._buffers["z"][:rows]
-        # A few rows at a time, so that the logarithms stay in the processor's cache.
-        step = rows if pi.is_cuda else max(1, (1 << 18) // pi.shape[1])
-        parts = [self._moments(pi[i : i + step]) for i in range(0, rows, step)]
-        entropy, variance = map(torch.cat, zip(*parts, strict=True))
-        return entropy, variance
+        # A few rows at a time, so that all passes but the first find them in the processor's cache.
+        step = len(z) if z.is_cuda else max(1, _BLOCK // z.shape[1])
+        parts = [
+            self._softmax_rows(z[i : i + step], z_max[i : i + step]) for i in range(0, len(z), step)
+        ]
+        lse, entropy, variance = map(torch.cat, zip(*parts, strict=True))
+        return lse, entropy, variance
 
-    def _moments(self, pi: Tensor) -> tuple[Tensor, Tensor]:
-        log_pi = self._buffer("log_pi", len(pi), pi.device)
-        # Where π underflows to 0 its share of both sums is 0, whatever its logarithm.
-        torch.clamp(pi, min=torch.finfo(pi.dtype).tiny, out=log_pi).log_()
-        mean = torch.linalg.vecdot(pi, log_pi)
-        return -mean, torch.linalg.vecdot(pi, log_pi.sub_(mean[:, None]).square_())
+    def _softmax_rows(self, z: Tensor, z_max: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same for few rows.
+
+        With d = z - z_max, S = Σ exp d and m = Σ π d,
+
+            lse = z_max + ln S,    H = ln S - m,    Var = Σ π (d - m)².
+
+        The variance is summed around the mean: where π is nearly certain, or nearly even between
+        many tokens, second minus squared first moment would cancel.
+        """
+        # What is out of float's range has no share in the sums: it is not to be 0 times infinity.
+        floor = math.log(torch.finfo(z.dtype).tiny)
+        d = torch.sub(z, z_max[:, None], out=self._buffer("d", len(z), z.device)).clamp_(min=floor)
+        total = torch.exp(d, out=z).sum(dim=1)
+        pi, log_total = z.div_(total[:, None]), total.log()
+        mean = torch.linalg.vecdot(pi, d)
+        variance = torch.linalg.vecdot(pi, d.sub_(mean[:, None]).square_())
+        return z_max + log_total, log_total - mean, variance
 
     def backward(self, tokens: TokenInputs, raw: Raw, grads: Sequence[Tensor | None]) -> Tensor:
         """dL/d(W h + b) of the chunk just computed, formed in the buffer of π."""

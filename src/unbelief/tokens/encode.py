@@ -71,6 +71,7 @@ class Encoder:
     keeps_to_context: ClassVar[bool] = True
     repetition_penalty: float = 1.0
     _template_options: Mapping[str, Any] = MappingProxyType({})
+    _remembered: tuple[str | tuple[Message, ...] | None, tuple[int, ...]] | None = None
 
     def __init__(
         self,
@@ -125,7 +126,7 @@ class Encoder:
         text = record.answer if answer is None else answer
         place = record.source or record.id
         try:
-            prompt_ids = self.encode_prompt(record.prompt)
+            prompt_ids = self._last_prompt(record.prompt)
         except RequestError as error:
             raise DataError(error.message, where=place, remedy=error.remedy) from error
         body = self._ids(self._joined(record.prompt, text))
@@ -179,6 +180,12 @@ class Encoder:
             "end_token_id": self.end_id,
             "max_length": self.max_length,
         }
+
+    def _last_prompt(self, prompt: str | tuple[Message, ...] | None) -> tuple[int, ...]:
+        """`encode_prompt`, done once where the same prompt's answers are encoded in a row."""
+        if self._remembered is None or self._remembered[0] != prompt:
+            self._remembered = (prompt, self.encode_prompt(prompt))
+        return self._remembered[1]
 
     def _ids(self, text: str) -> tuple[int, ...]:
         # Special tokens written out by a chat template are still recognised; none is added, since
