@@ -8,11 +8,10 @@ its own (peak memory is the process's own): probability, ROUGE, truth ratios, fo
 utility, extraction strength, exact memorization, PrivLeak and four membership attacks. The peer
 goes as that project does, metric by metric: every metric reads its rows anew, in unsorted padded
 batches of 32, on full logits, and text is generated in unsorted batches of 32. As there, batches
-hold labels, so that the model computes a loss of its own, which nobody reads. It is kinder than the
-original in two places: no metric is computed twice, and cross-entropy is given rows instead of a
-transposed view. That the numbers agree is checked here. The retrained model's numbers are made
-beforehand. Beside the seconds on the clock stand the processor's, which suffer less from whatever
-else a machine is doing.
+hold labels, so that the model computes a loss of its own, which nobody reads, and cross-entropy is
+given a transposed view of copied logits (`evaluate_probability`). No metric is computed twice. That
+the numbers agree is checked here. The retrained model's numbers are made beforehand. Beside the
+seconds on the clock stand the processor's, which suffer less from whatever else a machine is doing.
 """
 
 from __future__ import annotations
@@ -212,7 +211,11 @@ class Peer:
 
     def losses(self, on: str, key: str, nth: int | None = None) -> Any:
         """(N,) mean losses of one column."""
-        return self.plain.average_losses(self.model, self.items(on, key, nth), self.pad_id)
+        return self.losses_of(self.items(on, key, nth))
+
+    def losses_of(self, items: list[Any]) -> Any:
+        """(N,) mean losses, computed as that project does."""
+        return self.plain.average_losses(self.model, items, self.pad_id, transposed=True)
 
     def wrong_losses(self, on: str) -> Any:
         """(N, W) mean losses of the false answers."""
@@ -235,7 +238,7 @@ class Peer:
     def zlib(self, on: str) -> Any:
         """(N,) losses over compressed sizes."""
         items = self.items(on, "answer")
-        losses = self.plain.average_losses(self.model, items, self.pad_id)
+        losses = self.losses_of(items)
         return self.plain.zlib_scores(self.tokenizer, losses, items)
 
     def rouge(self, on: str) -> Any:

@@ -110,19 +110,25 @@ def batches(
 
 
 @torch.no_grad()
-def average_losses(model: Any, items: Sequence[Item], pad_id: int) -> np.ndarray:
+def average_losses(
+    model: Any, items: Sequence[Item], pad_id: int, *, transposed: bool = False
+) -> np.ndarray:
     """(N,) mean NLL of all labelled tokens, nats: `mia_loss`; exp(-.) is `probability`.
 
-    That project hands `cross_entropy` a transposed view. In float32 on a CPU it then sums over the
-    vocabulary one by one, which is off by 3e-4 nats at 128,256 tokens, and slow; rows are not.
+    That project copies the logits and hands `cross_entropy` a `transposed` view. In float32 on a
+    CPU it then sums over the vocabulary one by one, which is off by 3e-4 nats at 128,256 tokens,
+    and takes three times as long; rows are not, and are the truth of the tests.
     """
     found = []
     for batch in batches(items, pad_id, model.device):
         logits = model(**batch).logits[:, :-1]
         labels = batch["labels"][:, 1:]
-        losses = torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none"
+        views = (
+            (logits.contiguous().transpose(1, 2), labels)
+            if transposed
+            else (logits.flatten(0, 1), labels.flatten())
         )
+        losses = torch.nn.functional.cross_entropy(*views, ignore_index=IGNORED, reduction="none")
         sums = losses.view_as(labels).sum(dim=1)
         found += (sums / (batch["labels"] != IGNORED).sum(dim=1)).tolist()
     return np.array(found)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from unbelief.tokens.encode import Encoder
 
 # Prompts decoded at once at most: on a CPU a cache of keys and values that stays small.
-_MOST_PROMPTS = {"cpu": 32}
+_MOST_PROMPTS = {"cpu": 48}
 _MOST_PROMPTS_DEVICE = 256
 # Prompts of one part, per prompt decoded at once: new ones take the place of finished ones, and
 # only the last leave places empty. Few enough for several processes.
