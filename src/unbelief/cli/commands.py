@@ -29,7 +29,7 @@ def unlearn(
     from unbelief.cli import automatic
     from unbelief.config import resolve
     from unbelief.outputs import check_destination
-    from unbelief.rundir import RunFolder, settle
+    from unbelief.rundir import settle
 
     config = resolve(flags, settings, config_file)
     automatic.check_flags(config.method, budget, retrained, holdout)
@@ -78,10 +78,21 @@ def unlearn(
     processes.leave()
     if not processes.is_main():
         return
+    if as_json:
+        print(json.dumps(_summary(config.method, result) | tracked(hooks, as_json)))
+        return
+    _tell(config.method, result)
+    tracked(hooks, as_json)
+
+
+def _summary(method: str, result: Any) -> dict[str, Any]:
+    """A run as plain data."""
+    from unbelief import processes
+
     first, last = (result.log[0], result.log[-1]) if result.log else ({}, {})
-    summary = {
+    return {
         "output": str(result.output),
-        "method": config.method,
+        "method": method,
         "steps": result.steps,
         "resumed_from": result.resumed_from,
         "processes": processes.world()[1],
@@ -90,21 +101,25 @@ def unlearn(
         "last": last,
         "weights_sha256": result.provenance["output_weights_sha256"],
     }
-    if as_json:
-        print(json.dumps(summary | tracked(hooks, as_json)))
-        return
-    print(f"{config.method}: {result.steps} steps in {result.seconds:.0f} s -> {result.output}")
+
+
+def _tell(method: str, result: Any) -> None:
+    """A run in words."""
+    from unbelief.rundir import RunFolder
+
+    print(f"{method}: {result.steps} steps in {result.seconds:.0f} s -> {result.output}")
+    first, last = (result.log[0], result.log[-1]) if result.log else ({}, {})
     for name in ("target_logp", "belief_logp", "retain_logp"):
         if name in first and name in last:
             print(f"  mean {name} per token: {first[name]:.3f} -> {last[name]:.3f} nats")
-    if result.beliefs is not None:
-        bank = RunFolder(output).beliefs(0)
-        print(f"  belief bank: {bank}")
-        if (report := bank.with_suffix(".json")).exists():
-            from unbelief.beliefs.transplant import in_words
+    if result.beliefs is None:
+        return
+    bank = RunFolder(result.output).beliefs(0)
+    print(f"  belief bank: {bank}")
+    if (report := bank.with_suffix(".json")).exists():
+        from unbelief.beliefs.transplant import in_words
 
-            print(f"  neighbours: {in_words(json.loads(report.read_bytes()))}\n  details: {report}")
-    tracked(hooks, as_json)
+        print(f"  neighbours: {in_words(json.loads(report.read_bytes()))}\n  details: {report}")
 
 
 def _objective(config: Any) -> Any:
