@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 
 def main() -> None:
@@ -47,7 +48,9 @@ def main() -> None:
             print(target, flush=True)
 
 
-def unlearn(bed, ratio, method, entry, seed, target) -> None:  # type: ignore[no-untyped-def]
+def unlearn(
+    bed: Any, ratio: str, method: str, entry: dict[str, Any], seed: int, target: Path
+) -> None:
     """One setting to its chosen step."""
     from unbelief.auto.trial import StopAt
     from unbelief.study.testbed import Setting

@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--split", choices=tuple(KEPT), required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=7)
     parser.add_argument("--repeat", type=int, default=3, help="times a new pair is seen per epoch")
     parser.add_argument("--learning-rate", type=float, default=2e-4)
     parser.add_argument("--most-lost", type=float, default=0.02, help="share of probability")
