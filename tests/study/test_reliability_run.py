@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,22 @@ def population(tmp_path_factory) -> ReliabilityRequest:
         attacks=ATTACKS,
         metrics=METRICS,
     )
+
+
+def test_fewer_records_are_asked_but_none_is_kept_from_an_attack(population, tmp_path, monkeypatch):
+    seen = []
+    attack = reliability_run.parse_attacks(ATTACKS[2:])[ATTACKS[2]]
+
+    class Watched(type(attack)):
+        def require(self, context):
+            seen.append((len(context.forget), len(context.retain)))
+            super().require(context)
+
+    watched = Watched(bits=4)
+    monkeypatch.setattr(reliability_run, "parse_attacks", lambda _: {"watched": watched})
+    some = replace(population, limit=1)
+    readings, _ = collect(some, ReadingFile(tmp_path / "r.jsonl", some.digest))
+    assert {r.n for r in readings} == {1} and set(seen) == {(4, 4)}
 
 
 def test_a_population_is_attacked_once_and_read_again(population, tmp_path, monkeypatch):

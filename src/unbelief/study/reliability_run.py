@@ -53,7 +53,7 @@ class ReliabilityRequest:
         retain: Records that were to stay.
         attacks: Each `NAME` or `NAME:option=value`.
         metrics: Names as in `unbelief metrics`.
-        limit: Ask only the first so many records of every set.
+        limit: Ask only the first so many records of every set. Attacks that train take all.
         columns: Field to data column.
         template: `auto`, `chat` or `plain`.
         dtype: Of the weights.
@@ -154,9 +154,8 @@ def collect(
     attacks = parse_attacks(request.attacks)
     metrics = {name: metric(name) for name in request.metrics}
     items = KIND.read(Source(forget=request.forget, retain=request.retain, columns=request.columns))
-    sets: dict[Side, tuple[Record, ...]] = {
-        side: items.sets[side][: request.limit or None] for side in SIDES
-    }
+    every: dict[Side, tuple[Record, ...]] = {side: items.sets[side] for side in SIDES}
+    asked = {side: records[: request.limit or None] for side, records in every.items()}
     readings: list[Reading] = []
     models: dict[str, Any] = {}
     for name, pool, source in members:
@@ -166,7 +165,7 @@ def collect(
             device=request.device,
             trust_remote_code=request.trust_remote_code,
         )
-        subject = _Subject.of(name, pool, loaded, sets, metrics, request.template)
+        subject = _Subject.of(name, pool, loaded, every, asked, metrics, request.template)
         readings += subject.all_readings(attacks, kept)
         models[name] = {"pool": pool, "weights_sha256": loaded.weights_sha256}
         if progress is not None:
@@ -191,17 +190,19 @@ class _Subject:
         name: str,
         pool: Pool,
         loaded: LoadedModel,
-        sets: Mapping[Side, tuple[Record, ...]],
+        every: Mapping[Side, tuple[Record, ...]],
+        asked: Mapping[Side, tuple[Record, ...]],
         metrics: Mapping[str, Metric],
         template: Literal["auto", "chat", "plain"],
     ) -> _Subject:
+        """A model with what attacks may use (`every` record) and what it is `asked`."""
         context = Context(
             encoder=Encoder(loaded.tokenizer, template=template),
-            forget=sets["forget"],
-            retain=sets["retain"],
+            forget=every["forget"],
+            retain=every["retain"],
             model=AnswerModel(loaded.model, pad_id=loaded.pad_id),
         )
-        return cls(name, pool, loaded.weights_sha256, context, sets, metrics)
+        return cls(name, pool, loaded.weights_sha256, context, asked, metrics)
 
     def all_readings(self, attacks: Mapping[str, Attack], kept: ReadingFile) -> list[Reading]:
         out: list[Reading] = []
