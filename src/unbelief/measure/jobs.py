@@ -147,9 +147,8 @@ class _Encoding:
     def answer(self, record: Record, text: str) -> Encoded:
         """The record's prompt with an answer, within the model's context."""
         key = (record.prompt, text)
-        found = self._encoded.get(key)
         try:
-            encoded = found or self._compact(self.encoder.encode(record, answer=text))
+            encoded = self._encoded.get(key) or self._encode(record, text)
         except DataError as error:
             raise Unmeasurable(error.message) from error
         self._encoded[key] = encoded
@@ -160,8 +159,9 @@ class _Encoding:
             raise Unmeasurable("a single token with nothing before it cannot be scored")
         return encoded
 
-    def _compact(self, encoded: Encoded) -> Encoded:
-        """The same, with one object per token id: 32 bytes a token otherwise, and 8 so."""
+    def _encode(self, record: Record, text: str) -> Encoded:
+        """With one object per token id: 32 bytes a token otherwise, and 8 so."""
+        encoded = self.encoder.encode(record, answer=text)
         ids = encoded.prompt_ids, encoded.answer_ids
         prompt, answer = (tuple(self._numbers.setdefault(i, i) for i in its) for its in ids)
         return replace(encoded, prompt_ids=prompt, answer_ids=answer)

@@ -15,18 +15,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from unbelief.diagnose.points import Point
 from unbelief.errors import RequestError
-from unbelief.measure import Plan, measure_examples
 from unbelief.models.load import load_model
 from unbelief.models.runner import AnswerModel
 from unbelief.objectives.methods import build_objective
-from unbelief.scores.metrics.repetition import CollapseRate
-from unbelief.scores.metrics.rouge import RougeLRecall
 from unbelief.study.columns import TofuColumns, Yardstick, yardstick
 from unbelief.study.records_parts import Part, deal
+from unbelief.study.records_reading import measure_model
 from unbelief.study.rules import measured_at
 from unbelief.study.spaces import Option
 from unbelief.study.testbed import Case, Measured, Report, Setting, Split, distance
@@ -34,9 +32,6 @@ from unbelief.tokens import Encoder
 from unbelief.train.options import TrainOptions
 from unbelief.types import Record
 from unbelief.unlearner import Unlearner
-
-if TYPE_CHECKING:
-    from unbelief.scores.base import Metric
 
 _SIDES = ("forget", "retain")
 OTHER_SEEDS = 1000
@@ -222,30 +217,6 @@ class RecordsTestbed:
 
     def __hash__(self) -> int:
         return hash((self.name, self.model, self.steps, self.limit, self.ratios))
-
-
-def measure_model(
-    model: AnswerModel, encoder: Encoder, items: Mapping[str, Sequence[Record]]
-) -> dict[str, float]:
-    """The three quantities of a model; one that could not be scored is missing."""
-    recall, collapse = RougeLRecall(), CollapseRate()
-    needs = {"forget": (*recall.needs, *collapse.needs), "retain": recall.needs}
-    examples = measure_examples(model, encoder, Plan(items, needs))
-    found = {
-        "forgetting": _mean(recall, examples["forget"]),
-        "naturalness": _mean(collapse, examples["forget"]),
-        "utility": _mean(recall, examples["retain"]),
-    }
-    values = {name: value for name, value in found.items() if value is not None}
-    for name in ("forgetting", "naturalness"):
-        if name in values:
-            values[name] = 1 - values[name]
-    return values
-
-
-def _mean(metric: Metric, examples: Sequence[Any]) -> float | None:
-    scored = [s.value for s in map(metric.score, examples) if s.value is not None]
-    return sum(scored) / len(scored) if scored else None
 
 
 class _Reached(Exception):
