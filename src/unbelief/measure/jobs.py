@@ -1,7 +1,7 @@
 """A plan as token ids: which questions, answers and requests there are, each of them once.
 
-What several sets or needs have in common (the same answer to the same prompt, the same greedy
-request) is one job with several places for its result.
+What sets or needs have in common (the same answer to the same prompt, the same greedy request) is
+one job with several places for its result.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from unbelief.types import Message, Record
 if TYPE_CHECKING:
     from unbelief.tokens.batch import Row
     from unbelief.tokens.encode import Encoded, Encoder
+
+_Prompt = tuple[tuple[int, ...], tuple[int, ...]]  # its tokens, and positions that nothing sees
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -162,11 +164,11 @@ class _Encoding:
     def _encode(self, record: Record, text: str) -> Encoded:
         """With one object per token id: 32 bytes a token otherwise, and 8 so."""
         encoded = self.encoder.encode(record, answer=text)
-        ids = encoded.prompt_ids, encoded.answer_ids
-        prompt, answer = (tuple(self._numbers.setdefault(i, i) for i in its) for its in ids)
-        return replace(encoded, prompt_ids=prompt, answer_ids=answer)
+        both = (encoded.prompt_ids, encoded.answer_ids)
+        ids = [tuple(self._numbers.setdefault(i, i) for i in its) for its in both]
+        return replace(encoded, prompt_ids=ids[0], answer_ids=ids[1])
 
-    def request(self, record: Record, prefix: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def request(self, record: Record, prefix: str) -> _Prompt:
         """Token ids of the prompt and of what is put into the model's mouth; hidden positions."""
         try:
             ids = self.encoder.encode_prompt(_begun(record.prompt, prefix))
@@ -219,7 +221,7 @@ def _begun(
     return (*turns, Message("assistant", prefix))
 
 
-def _prompt(encoded: Encoded) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _prompt(encoded: Encoded) -> _Prompt:
     """Ids of the prompt and its hidden positions."""
     ids = encoded.prompt_ids
     return ids, tuple(i for i in encoded.hidden if i < len(ids))
@@ -230,9 +232,7 @@ class _Drawer:
 
     def __init__(self, encoding: _Encoding, index: Mapping[Need, int]):
         self.encoding, self.index = encoding, index
-        self.questions: dict[
-            tuple[tuple[int, ...], tuple[int, ...]], dict[tuple[int, ...], Answer]
-        ] = {}
+        self.questions: dict[_Prompt, dict[tuple[int, ...], Answer]] = {}
         self.asks: dict[int, dict[object, Ask]] = {}
         self.gradients: dict[int, dict[object, Question]] = {}
         self.unmeasured: dict[tuple[int, int], dict[int, str]] = {}
