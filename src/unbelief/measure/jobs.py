@@ -189,13 +189,11 @@ class _Encoding:
 
     def room(self, used: int) -> int | None:
         """Tokens left of the model's context."""
-        if self.context is None:
-            return None
-        if used >= self.context:
+        if self.context is not None and used >= self.context:
             raise Unmeasurable(
                 f"the prompt alone has {used} tokens, the model's context {self.context}"
             )
-        return self.context - used
+        return None if self.context is None else self.context - used
 
     def job(self, encoded: Encoded) -> Answer:
         """The encoded answer as a job without places."""
