@@ -31,11 +31,14 @@ def questions(
     def ids(n: int) -> tuple[int, ...]:
         return tuple(torch.randint(7, VOCABULARY, (n,), generator=g).tolist())
 
+    def answer(i: int, n: int) -> Answer:  # moments of every other one
+        return Answer(ids(n), (1,) if hide and n > 2 else (), True, False, "", moments=i % 2 == 0)
+
     return [
         Question(
             ids(prompt),
             (0, 2) if hide and prompt > 2 else (),
-            tuple(Answer(ids(n), (1,) if hide and n > 2 else (), True, False, "") for n in lengths),
+            tuple(answer(i, n) for i, n in enumerate(lengths)),
         )
         for prompt, lengths in shapes
     ]
@@ -53,7 +56,7 @@ def assert_all(model: AnswerModel, its: Sequence[Question], found: Sequence[Scor
         for answer in q.answers:
             hidden = (*q.hidden, *(len(q.prompt_ids) + i for i in answer.hidden))
             want = by_definition(model.inner, q.prompt_ids, answer.ids, hidden)
-            assert_measured(by_answer[id(answer)], want)
+            assert_measured(by_answer[id(answer)], want, moments=answer.moments)
 
 
 @pytest.mark.parametrize("hide", [False, True], ids=["open", "hidden"])
@@ -164,7 +167,8 @@ def test_nan_is_kept_and_hits_nothing(packed: bool) -> None:
         inner.get_input_embeddings().weight[SYSTEM] = torch.nan
     for one in measured(AnswerModel(inner, head_path="head"), its, packed=packed):
         is_poisoned = any(one.answer is a for a in its[0].answers)
-        for values in (one.logp, one.entropy, one.variance):
+        moments = (one.entropy, one.variance) if one.answer.moments else ()
+        for values in (one.logp, *moments):
             assert np.isnan(values).all() if is_poisoned else np.isfinite(values).all()
         assert not (is_poisoned and one.hit.any())
 

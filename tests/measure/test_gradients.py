@@ -10,8 +10,8 @@ import torch
 from tests.helpers import tiny_model
 from tests.measure.common import NORM, answer_model, encoder, record, records
 from unbelief.measure.gradients import gradient_norm
-from unbelief.measure.jobs import prepare
 from unbelief.measure.plan import Plan
+from unbelief.measure.prepare import prepare
 from unbelief.measure.run import measure_examples
 from unbelief.measure.tables import GradientNeed
 from unbelief.models.adapters import LoraOptions, add_lora

@@ -24,8 +24,9 @@ from tests.measure.common import (
     plan,
     record,
 )
-from unbelief.measure.jobs import Place, Question, Work, prepare, row_of
+from unbelief.measure.jobs import Place, Question, Work, row_of
 from unbelief.measure.plan import Plan
+from unbelief.measure.prepare import prepare
 from unbelief.measure.tables import AnswerNeed, GradientNeed, Need, TextNeed
 from unbelief.tokens import Encoded, Encoder
 from unbelief.types import Message, Record

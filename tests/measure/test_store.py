@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import shutil
 import stat
@@ -118,8 +119,13 @@ def test_any_parquet_reader_can_read_the_tables(finished: Path) -> None:
         assert pq.read_table(finished / f"{name}.parquet").schema.equals(schema)
     answers = pq.read_table(finished / "answers.parquet")
     assert str(answers.schema.field("logp").type) == "list<element: float>"
-    lengths = [len(ids) for ids in answers["token_ids"].to_pylist()]
-    assert lengths == [len(values) for values in answers["variance"].to_pylist()]
+    needs = json.loads((finished / "meta.json").read_text())["needs"]
+    own = [needs[i].get("answer") == "answer" for i in answers["need"].to_pylist()]
+    assert any(own) and not all(own)
+    for name in ("entropy", "variance"):  # of the records' own answers, and of nothing else
+        lengths = [None if v is None else len(v) for v in answers[name].to_pylist()]
+        rows = zip(answers["token_ids"].to_pylist(), own, strict=True)
+        assert lengths == [len(ids) if has else None for ids, has in rows]
 
 
 def test_arrays_cannot_be_written_to(finished: Path) -> None:
@@ -179,6 +185,24 @@ def edited(folder: Path, **values: Any) -> Path:
     return folder
 
 
+def test_measurements_with_moments_of_every_answer_can_be_read(copy: Path) -> None:
+    # As the first version wrote them: no column of numbers had gaps.
+    file = copy / "answers.parquet"
+    table = pq.read_table(file)
+    for name in ("entropy", "variance"):
+        at = table.schema.get_field_index(name)
+        full = pa.array(table["logp"].to_pylist(), table.schema.field(name).type)
+        table = table.set_column(at, pa.field(name, full.type, nullable=False), full)
+    pq.write_table(table, file)
+    digests = json.loads((copy / "meta.json").read_text())["files"]
+    salt = json.loads((copy / "meta.json").read_text())["salt"]
+    digests[file.name] = hmac.new(bytes.fromhex(salt), file.read_bytes(), "sha256").hexdigest()
+    found = read_measurements(edited(copy, schema_version=1, files=digests)).examples["forget"][0]
+    for answers in found.answers.values():
+        for one in answers:
+            assert one.entropy is not None and np.array_equal(one.entropy, one.logp)
+
+
 def test_other_schema_versions_are_refused(copy: Path) -> None:
     with pytest.raises(RequestError, match="schema version 99, this program reads 1"):
         read_measurements(edited(copy, schema_version=99))
@@ -234,7 +258,8 @@ def test_tables_keep_every_bit_in_any_order(values: Any, text: str, order: Any) 
         array = np.array(floats, dtype=np.float32)
         answer = Answer((1,), (), False, True, texts, [Place(0, i, 0)])
         ids = np.arange(len(floats), dtype=np.int32)
-        answers.append(answers_table([Scored(answer, ids, array, ids > 1, array, array)]))
+        moments = None if i % 3 == 1 else array
+        answers.append(answers_table([Scored(answer, ids, array, ids > 1, moments, moments)]))
         one = TextMeasurement(token_ids=(i,), text=texts, log_prob=-float(i), finished=True)
         said.append(texts_table([Said(Ask("", (1,), (), 1, [Place(0, i, 1)]), (one, one))]))
         norms.append(gradients_table([([Place(0, i, 2)], float(len(floats)))]))
@@ -251,7 +276,12 @@ def test_tables_keep_every_bit_in_any_order(values: Any, text: str, order: Any) 
     assert examples[0].unmeasured == {OWN: "why"}
     for i, (example, floats) in enumerate(zip(examples, values, strict=True)):
         (answer,) = example.answers[OWN]
-        assert answer.logp.tobytes() == np.array(floats, dtype=np.float32).tobytes()
+        bits = np.array(floats, dtype=np.float32).tobytes()
+        assert answer.logp.tobytes() == bits
+        for values_of in (answer.entropy, answer.variance):
+            assert (None if values_of is None else values_of.tobytes()) == (
+                None if i % 3 == 1 else bits
+            )
         assert [t.token_ids for t in example.texts[NEEDS[1]]] == [(i,), (i,)]  # type: ignore[index]
         assert example.gradients == {ALL[-1]: len(floats)}
         assert answer.truncated and not answer.has_end and answer.decoded == texts

@@ -11,8 +11,9 @@ from tests.helpers import EOS, tiny_model, tiny_tokenizer
 from tests.measure.common import BEGUN, GREEDY, SAMPLED, answer_model, encoder, record, records
 from unbelief.beliefs.decoding import Decoding
 from unbelief.beliefs.sampler import sample_answers
-from unbelief.measure.jobs import Ask, Place, prepare
+from unbelief.measure.jobs import Ask, Place
 from unbelief.measure.plan import Plan
+from unbelief.measure.prepare import prepare
 from unbelief.measure.run import measure_examples
 from unbelief.measure.tables import TextMeasurement, TextNeed
 from unbelief.measure.texts import answer_asks, prompts_at_once, text_batches

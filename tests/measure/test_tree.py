@@ -31,6 +31,7 @@ def test_what_answers_share_stands_once() -> None:
     assert tree.parent.tolist() == [-1, 0, 1, 2, 3, 3, 1]
     assert tree.depth.tolist() == [0, 1, 2, 3, 4, 4, 2]
     assert tree.places.tolist() == [2, 3, 4, 2, 3, 5, 6]
+    assert tree.inner.tolist() == [True, True, True, True, False, False, False]
     assert tree.seen[5].tolist() == [True, True, True, True, False, True, False]
     assert tree.seen[6].tolist() == [True, True, False, False, False, False, True]
 
@@ -60,6 +61,8 @@ def test_every_answer_is_a_path_and_sees_nothing_else(prompt: list[int], answers
         for k, place in enumerate(path):
             assert np.flatnonzero(tree.seen[place]).tolist() == sorted(path[: k + 1])
         start += len(one.ids)
+    # All but the last tokens of answers that no other goes on from are needed.
+    assert np.flatnonzero(tree.inner).tolist() == sorted(set(tree.parent[1:].tolist()))
     # Nothing stands twice: as many tokens as there are different beginnings.
     beginnings = {tuple(a.ids[:k]) for a in its for k in range(1, len(a.ids) + 1)}
     assert len(tree.ids) == len(prompt) + len(beginnings)

@@ -220,6 +220,25 @@ def test_moments_from_even_to_certain_distributions_are_those_of_float64(gap: fl
     torch.testing.assert_close(stats.logp.double(), log_pi[:, 0], rtol=1e-6, atol=1e-6)
 
 
+def test_moments_of_some_tokens_are_those_of_all() -> None:
+    torch.manual_seed(0)
+    rows, size = 300, 1000  # cut into chunks, and the chosen ones into blocks
+    z, of = torch.randn(rows, size), torch.rand(rows) < 0.4
+    tokens = TokenInputs(torch.zeros(rows, dtype=torch.long), torch.arange(rows), rows, z[:, 0])
+    for chosen in (of, torch.zeros_like(of)):
+        for stats_with in (
+            lambda moments: answer_stats(
+                z, HeadWeights(torch.eye(size)), tokens, Needs(), moments=moments
+            ),
+            lambda moments: stats_from_logits(z, tokens, Needs(), moments=moments),
+        ):
+            some, every = stats_with(chosen), stats_with(True)
+            for name in ("entropy", "variance"):
+                want = torch.where(chosen, getattr(every, name), torch.nan)
+                torch.testing.assert_close(getattr(some, name), want, equal_nan=True)
+            assert torch.equal(some.logp, every.logp)
+
+
 def test_tokens_of_no_probability_have_no_share_in_the_moments() -> None:
     # A logit of -inf: the other two tokens have 1/2 each.
     logits = torch.tensor([[0.0, 0.0, -torch.inf]])

@@ -35,16 +35,16 @@ class Scored:
         token_ids: (n,) int32 the scored tokens.
         logp: (n,) float32 log-probability, nats.
         hit: (n,) bool, most probable token; False where the model gave NaN.
-        entropy: (n,) float32, nats.
-        variance: (n,) float32 variance of ln π under π, nats².
+        entropy: (n,) float32, nats; None where no moments are wanted.
+        variance: (n,) float32 variance of ln π under π, nats²; likewise.
     """
 
     answer: Answer
     token_ids: np.ndarray
     logp: np.ndarray
     hit: np.ndarray
-    entropy: np.ndarray
-    variance: np.ndarray
+    entropy: np.ndarray | None
+    variance: np.ndarray | None
 
 
 def score(model: AnswerModel, batch: Batch) -> Iterator[Scored]:
@@ -70,7 +70,19 @@ def score(model: AnswerModel, batch: Batch) -> Iterator[Scored]:
 
 def _plain(model: AnswerModel, packs: Sequence[Pack]) -> AnswerStats:
     rows = [row_of(p.prompt_ids, p.hidden, a) for p in packs for a in p.answers]
-    return model.stats(rows, Needs(), moments=True)
+    return model.stats(rows, Needs(), moments=_moments(packs).to(model.device))
+
+
+def _scored_ids(pack: Pack, answer: Answer) -> tuple[int, ...]:
+    """The tokens that something predicts."""
+    return answer.ids if pack.prompt_ids else answer.ids[1:]
+
+
+def _moments(packs: Sequence[Pack]) -> Tensor:
+    """(T,) bool, of which scored tokens moments are wanted."""
+    each = [(a.moments, len(_scored_ids(pack, a))) for pack in packs for a in pack.answers]
+    wanted, counts = (torch.tensor(column) for column in zip(*each, strict=True))
+    return wanted.repeat_interleave(counts)
 
 
 def _split(stats: AnswerStats, packs: Sequence[Pack]) -> Iterator[Scored]:
@@ -82,10 +94,11 @@ def _split(stats: AnswerStats, packs: Sequence[Pack]) -> Iterator[Scored]:
     start = 0
     for pack in packs:
         for answer in pack.answers:
-            ids = np.array(answer.ids if pack.prompt_ids else answer.ids[1:], dtype=np.int32)
+            ids = np.array(_scored_ids(pack, answer), dtype=np.int32)
             part = slice(start, start + len(ids))
             start = part.stop
-            yield Scored(answer, ids, logp[part], hit[part], entropy[part], variance[part])
+            moments = (entropy[part], variance[part]) if answer.moments else (None, None)
+            yield Scored(answer, ids, logp[part], hit[part], *moments)
 
 
 @torch.no_grad()
@@ -97,6 +110,9 @@ def packed_stats(model: AnswerModel, packs: Sequence[Pack]) -> AnswerStats:
     trees = [tree_of(pack) for pack in packs]
     inputs = _inputs(model, trees)
     row, predictor, target = _scored(packs, trees, model.device)
+    index = _of_answers(packs, trees).to(model.device)
+    wanted = torch.zeros_like(target, dtype=torch.bool)
+    wanted[index[_moments(packs).to(model.device)]] = True
 
     def call() -> Tensor:
         if model.head_path == "head":
@@ -109,25 +125,27 @@ def packed_stats(model: AnswerModel, packs: Sequence[Pack]) -> AnswerStats:
     ones = torch.ones(len(target), device=model.device)
     tokens = TokenInputs(target, torch.zeros_like(target), 1, ones)
     if model.head_path == "head":
-        stats = answer_stats(predicting, model.head(), tokens, Needs(), moments=True)
+        stats = answer_stats(predicting, model.head(), tokens, Needs(), moments=wanted)
     else:
-        stats = stats_from_logits(predicting.float(), tokens, Needs(), moments=True)
-    return _of_answers(stats, packs, trees)
+        stats = stats_from_logits(predicting.float(), tokens, Needs(), moments=wanted)
+    return _picked(stats, index, [len(a.ids) for pack in packs for a in pack.answers])
 
 
 def _inputs(model: AnswerModel, trees: Sequence[Tree]) -> dict[str, Tensor]:
-    """Ids, positions and the additive mask (R, 1, L, L), right-padded.
+    """Ids, positions and the additive mask (R, 1, L, L) of inner tokens, right-padded.
 
     Where a token sees another the mask is 0, else the lowest finite number. Not -inf: a position
     that sees nothing (padding, a hidden first token) would be NaN, and 0 · NaN is NaN for those
     who give it no weight.
     """
-    shape = (len(trees), max(len(t.ids) for t in trees))
+    inner = [np.flatnonzero(tree.inner) for tree in trees]
+    shape = (len(trees), max(map(len, inner)))
     ids, position = np.full(shape, model.pad_id), np.zeros(shape, dtype=np.int64)
     seen = np.zeros((*shape, shape[1]), dtype=bool)
-    for i, tree in enumerate(trees):
-        n = len(tree.ids)
-        ids[i, :n], position[i, :n], seen[i, :n, :n] = tree.ids, tree.depth, tree.seen
+    for i, (tree, its) in enumerate(zip(trees, inner, strict=True)):
+        n = len(its)
+        ids[i, :n], position[i, :n] = tree.ids[its], tree.depth[its]
+        seen[i, :n, :n] = tree.seen[np.ix_(its, its)]
     dtype, device = model.inner.dtype, model.device
     mask = torch.zeros(seen.shape, dtype=dtype, device=device)
     mask.masked_fill_(~torch.from_numpy(seen).to(device), torch.finfo(dtype).min)
@@ -144,20 +162,25 @@ def _scored(
     """Row, predicting column and id of every token behind the prompts."""
     starts = [len(pack.prompt_ids) for pack in packs]
     row = [np.full(len(t.ids) - n, i) for i, (n, t) in enumerate(zip(starts, trees, strict=True))]
-    predictor = [t.parent[n:] for n, t in zip(starts, trees, strict=True)]
+    column = [np.cumsum(t.inner) - 1 for t in trees]
+    predictor = [c[t.parent[n:]] for n, t, c in zip(starts, trees, column, strict=True)]
     target = [t.ids[n:] for n, t in zip(starts, trees, strict=True)]
     found = [torch.from_numpy(np.concatenate(its)).to(device) for its in (row, predictor, target)]
     return found[0], found[1], found[2]
 
 
-def _of_answers(stats: AnswerStats, packs: Sequence[Pack], trees: Sequence[Tree]) -> AnswerStats:
-    """Statistics of the trees' tokens as those of the answers' tokens."""
+def _of_answers(packs: Sequence[Pack], trees: Sequence[Tree]) -> Tensor:
+    """(T,) which of the trees' scored tokens each of the answers' tokens is."""
     places, start = [], 0
     for pack, tree in zip(packs, trees, strict=True):
         places.append(tree.places - len(pack.prompt_ids) + start)
         start += len(tree.ids) - len(pack.prompt_ids)
-    index = torch.from_numpy(np.concatenate(places)).to(stats.logp.device)
-    counts = torch.tensor([len(a.ids) for pack in packs for a in pack.answers])
+    return torch.from_numpy(np.concatenate(places))
+
+
+def _picked(stats: AnswerStats, index: Tensor, lengths: Sequence[int]) -> AnswerStats:
+    """Statistics of the trees' tokens as those of the answers' tokens."""
+    counts = torch.tensor(lengths)
     assert stats.hit is not None and stats.entropy is not None and stats.variance is not None
     return AnswerStats(
         logp=stats.logp[index],

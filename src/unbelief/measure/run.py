@@ -17,10 +17,11 @@ from unbelief import processes
 from unbelief.beliefs.asking import asking
 from unbelief.beliefs.bank import tokenizer_digest
 from unbelief.errors import Interrupted
-from unbelief.measure.jobs import Work, prepare
+from unbelief.measure.jobs import Work
 from unbelief.measure.journal import Journal
 from unbelief.measure.parts import Part, Settings, choose_settings, parts_of
 from unbelief.measure.plan import Plan, need_to_dict
+from unbelief.measure.prepare import prepare
 from unbelief.measure.schema import SCHEMAS, examples_of, examples_table, merged
 from unbelief.measure.store import write_measurements
 from unbelief.measure.tables import Example

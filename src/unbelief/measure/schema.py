@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from unbelief.measure.answers import Scored
     from unbelief.measure.texts import Said
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE = (1, 2)  # the first one has moments of every answer
 _PLACE = [("set", pa.int16()), ("example", pa.int32()), ("need", pa.int16())]
 _TEXTS = pa.list_(pa.string())
 _TURNS = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
@@ -40,6 +41,7 @@ def _schema(*fields: tuple[str, pa.DataType]) -> pa.Schema:
 
 
 _NULLABLE = {"prompt", "messages", "group", "paraphrased_prompt", "correct_choice"}
+_NULLABLE |= {"entropy", "variance"}
 SCHEMAS: Mapping[str, pa.Schema] = {
     "examples": _schema(
         ("set", pa.int16()),
@@ -96,10 +98,13 @@ def _table(name: str, rows: Sequence[Mapping[str, Any]], lists: Sequence[str] = 
         if field.name not in lists:
             columns.append(pa.array(values, field.type))
             continue
-        flat = np.concatenate(values) if values else np.zeros(0)
-        offsets = np.cumsum([0, *(len(v) for v in values)]).astype(np.int32)
+        given = [np.zeros(0) if v is None else v for v in values]
+        flat = np.concatenate(given) if given else np.zeros(0)
+        offsets = pa.array(np.cumsum([0, *map(len, given)]).astype(np.int32))
         inner = pa.array(flat, field.type.value_type)
-        columns.append(pa.ListArray.from_arrays(pa.array(offsets), inner, type=field.type))
+        none = [v is None for v in values]
+        mask = pa.array(none) if any(none) else None
+        columns.append(pa.ListArray.from_arrays(offsets, inner, type=field.type, mask=mask))
     return pa.Table.from_arrays(columns, schema=SCHEMAS[name])
 
 
@@ -213,15 +218,15 @@ def _places(table: pa.Table) -> Iterable[tuple[int, int, int]]:
     return zip(*columns, strict=True)
 
 
-def _lists(table: pa.Table, name: str) -> list[np.ndarray]:
+def _lists(table: pa.Table, name: str) -> list[np.ndarray | None]:
     """A list column as one array per row; the arrays share memory and cannot be written to."""
     column = table[name].combine_chunks()
     if isinstance(column, pa.ChunkedArray):  # no rows
         return []
     flat = column.values.to_numpy(zero_copy_only=False)
     flat.flags.writeable = False
-    ends = column.offsets.to_numpy()
-    return [flat[a:b] for a, b in pairwise(ends)]
+    ends, given = column.offsets.to_numpy(), column.is_valid().to_pylist()
+    return [flat[a:b] if has else None for (a, b), has in zip(pairwise(ends), given, strict=True)]
 
 
 def _answers(table: pa.Table) -> Iterable[tuple[tuple[int, int, int], AnswerMeasurement]]:

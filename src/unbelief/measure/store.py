@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from unbelief.beliefs.bank import write_private
 from unbelief.errors import RequestError
 from unbelief.measure.plan import Plan, need_from_dict, need_to_dict
-from unbelief.measure.schema import SCHEMA_VERSION, SCHEMAS, examples_of
+from unbelief.measure.schema import READABLE, SCHEMA_VERSION, SCHEMAS, examples_of
 from unbelief.measure.tables import Example
 from unbelief.outputs import atomic_folder
 from unbelief.parquet import give_back, read_parquet
@@ -126,9 +126,10 @@ def read_meta(folder: Path) -> dict[str, Any]:
         version = meta["schema_version"]
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(folder, f"{META} cannot be read") from error
-    if version != SCHEMA_VERSION:
+    if version not in READABLE:
+        known = " and ".join(map(str, READABLE))
         raise RequestError(
-            f"the measurement has schema version {version}, this program reads {SCHEMA_VERSION}",
+            f"the measurement has schema version {version}, this program reads {known}",
             where=str(folder),
             remedy="measure again with this version",
         )
@@ -153,7 +154,7 @@ def read_measurements(folder: str | Path) -> Measurements:
             if _hmac(content, meta["salt"]) != meta["files"][file.name]:
                 raise _damaged(folder, f"{file.name} is not the file that was written")
             tables[name] = read_parquet(content)
-            if not tables[name].schema.equals(schema):
+            if not _fits(tables[name].schema, schema):
                 raise _damaged(folder, f"{file.name} has columns {tables[name].schema.names}")
         needs = [need_from_dict(values) for values in meta["needs"]]
         examples = examples_of(tables, list(meta["sets"]), needs)
@@ -162,6 +163,11 @@ def read_measurements(folder: str | Path) -> Measurements:
     except (pa.ArrowInvalid, KeyError, TypeError, IndexError, ValueError) as error:
         raise _damaged(folder, f"{type(error).__name__}: {error}") from error
     return Measurements(examples, meta["fingerprint"], meta)
+
+
+def _fits(found: pa.Schema, wanted: pa.Schema) -> bool:
+    """Whether a table has these columns; what may be missing in newer versions may be there."""
+    return found.names == wanted.names and found.types == wanted.types
 
 
 def _damaged(folder: Path, why: str) -> RequestError:

@@ -28,6 +28,11 @@ class AnswerNeed:
     answer: AnswerKind = "answer"
     prompt: PromptKind = "own"
 
+    @property
+    def moments(self) -> bool:
+        """Whether entropy and variance are among them: of the record's own answer only."""
+        return self.answer == "answer"
+
 
 @dataclass(frozen=True, slots=True)
 class TextNeed:
@@ -83,8 +88,9 @@ class AnswerMeasurement:
         token_ids: (n,) the scored tokens, end token included where one is scored.
         logp: (n,) float32 log-probability of each token, nats. NaN where the model gave NaN.
         hit: (n,) bool, whether it was the most probable token.
-        entropy: (n,) float32 −Σ_v π(v) ln π(v), nats: minus the mean of ln π under π.
-        variance: (n,) float32 variance of ln π(v) under π, nats².
+        entropy: (n,) float32 −Σ_v π(v) ln π(v), nats: minus the mean of ln π under π. None where
+            the need has no moments (`AnswerNeed.moments`).
+        variance: (n,) float32 variance of ln π(v) under π, nats²; likewise.
         has_end: Whether the last token is the end token that the encoder added.
         truncated: Whether the length limit cut the answer.
         decoded: The scored tokens as text, without special ones. What a template adds to an answer
@@ -94,8 +100,8 @@ class AnswerMeasurement:
     token_ids: np.ndarray
     logp: np.ndarray
     hit: np.ndarray
-    entropy: np.ndarray
-    variance: np.ndarray
+    entropy: np.ndarray | None
+    variance: np.ndarray | None
     has_end: bool
     truncated: bool = False
     decoded: str | None = None

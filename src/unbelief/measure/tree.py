@@ -11,6 +11,7 @@ their common prompt.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -34,6 +35,16 @@ class Tree:
     depth: np.ndarray
     seen: np.ndarray
     places: np.ndarray
+
+    @property
+    def inner(self) -> np.ndarray:
+        """(N,) bool, tokens that another one follows.
+
+        The others need not go through a model: nothing is predicted from them, nobody sees them.
+        """
+        found = np.zeros(len(self.ids), dtype=bool)
+        found[self.parent[1:]] = True
+        return found
 
 
 def tree_of(pack: Pack) -> Tree:
@@ -69,11 +80,17 @@ def tree_of(pack: Pack) -> Tree:
 
 def _lineage(parent: list[int], hidden: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """Depths, and who sees whom."""
-    size = len(parent)
-    depth, seen = np.zeros(size, dtype=np.int64), np.eye(size, dtype=bool)
-    for i, before in enumerate(parent):
-        if before >= 0:
-            depth[i] = depth[before] + 1
-            seen[i, : before + 1] = seen[before, : before + 1]
+    before, size = np.array(parent), len(parent)
+    depth, seen = np.zeros(size, dtype=np.int64), np.zeros((size, size), dtype=bool)
+    # Tokens of which each follows the one before it: a triangle, below what the first one's parent
+    # sees.
+    starts = np.flatnonzero(before != np.arange(-1, size - 1)).tolist()
+    for first, stop in pairwise([0, *starts, size]):
+        own, above = slice(first, stop), before[first]
+        depth[own] = np.arange(stop - first)
+        if first:
+            depth[own] += depth[above] + 1
+            seen[own, :first] = seen[above, :first]
+        seen[own, own] = np.tri(stop - first, dtype=bool)
     seen[:, hidden] = False
     return depth, seen

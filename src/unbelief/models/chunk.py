@@ -11,6 +11,9 @@ from torch import Tensor
 
 from unbelief.models.stats import AnswerStats
 
+Mask = bool | Tensor
+"""All tokens, none of them, or those of a (T,) bool."""
+
 
 @dataclass(frozen=True, slots=True)
 class LogitMap:
@@ -147,6 +150,13 @@ def cut(raw: Raw, start: int, stop: int) -> Raw:
         return None if value is None else value[start:stop]
 
     return Raw(*(part(name) for name in Raw.__slots__))
+
+
+def which_tokens(moments: Mask, tokens: TokenInputs) -> Tensor | None:
+    """(T,) bool of which tokens moments are wanted; None: of none."""
+    if isinstance(moments, Tensor):
+        return moments
+    return torch.ones_like(tokens.target, dtype=torch.bool) if moments else None
 
 
 def product_dtype(hidden: Tensor, weight: Tensor) -> torch.dtype:

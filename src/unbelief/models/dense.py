@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unbelief.models.chunk import Mask, which_tokens
 from unbelief.models.head import HeadWeights, TokenInputs
 from unbelief.models.stats import AnswerStats, Needs
 
@@ -27,7 +28,7 @@ def stats_from_logits(
     needs: Needs,
     ref_logits: Tensor | None = None,
     *,
-    moments: bool = False,
+    moments: Mask = False,
 ) -> AnswerStats:
     """Statistics of scored tokens from their full logits, differentiable by autograd.
 
@@ -36,7 +37,7 @@ def stats_from_logits(
         tokens: The scored tokens.
         needs: Which statistics.
         ref_logits: (T, V) of the original model, where a divergence is needed.
-        moments: Also the entropy and the variance of ln π under π.
+        moments: Of which tokens also the entropy and the variance of ln π under π (else NaN).
     """
     logp = (logits / tokens.temperature).log_softmax(dim=-1)
     topk_ids = topk_logp = mass = kl = None
@@ -52,7 +53,7 @@ def stats_from_logits(
         ref = (ref_logits / tokens.temperature).log_softmax(dim=-1)
         above, below = (ref, logp) if needs.kl == "forward" else (logp, ref)
         kl = (above.exp() * (above - below)).sum(dim=-1)
-    pi = logp.detach().exp()
+    pi, of = logp.detach().exp(), which_tokens(moments, tokens)
     return AnswerStats(
         logp=logp.gather(1, tokens.target[:, None]).squeeze(1),
         segment=tokens.segment,
@@ -68,14 +69,19 @@ def stats_from_logits(
         ref_logp=tokens.ref_logp,
         kl=kl,
         square_mass=pi.square().sum(dim=1) if needs.diagnostics else None,
-        entropy=torch.special.entr(pi).sum(dim=1) if moments else None,
-        variance=_variance(pi, logp.detach()) if moments else None,
+        entropy=None if of is None else torch.where(of, _entropy(pi), torch.nan),
+        variance=None if of is None else torch.where(of, _variance(pi, logp.detach()), torch.nan),
     )
 
 
 def _log_others(logp: Tensor, target: Tensor) -> Tensor:
     """Log Σ_{v≠y} π(v), (T,)."""
     return logp.scatter(1, target[:, None], float("-inf")).logsumexp(dim=1)
+
+
+def _entropy(pi: Tensor) -> Tensor:
+    """−Σ_v π(v) ln π(v), (T,)."""
+    return torch.special.entr(pi).sum(dim=1)
 
 
 def _variance(pi: Tensor, logp: Tensor) -> Tensor:

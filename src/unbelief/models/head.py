@@ -27,12 +27,14 @@ from torch import Tensor
 from unbelief.models.chunk import (
     HeadWeights,
     LogitMap,
+    Mask,
     Raw,
     TokenInputs,
     concatenate,
     cut,
     product_dtype,
     stats_of,
+    which_tokens,
 )
 from unbelief.models.direct import grad_of, takes_direct_gradients
 from unbelief.models.kernel import ChunkKernel
@@ -271,7 +273,7 @@ def answer_stats(
     tokens: TokenInputs,
     needs: Needs,
     *,
-    moments: bool = False,
+    moments: Mask = False,
     chunk_bytes: int | None = None,
 ) -> AnswerStats:
     """Statistics without gradients, for measurement and for the reference cache.
@@ -281,16 +283,18 @@ def answer_stats(
         head: Output embedding.
         tokens: The scored tokens.
         needs: Which statistics.
-        moments: Also the entropy and the variance of ln π under π.
+        moments: Of which tokens also the entropy and the variance of ln π under π (else NaN).
         chunk_bytes: Size of the logits buffer (default 128 MiB; on a CPU no more than 256 rows).
     """
     chunk = chunk_rows(head.weight.shape[0], chunk_bytes)
     if chunk_bytes is None and not hidden.is_cuda:
         chunk = min(chunk, _CPU_ROWS)
     dtype = product_dtype(hidden, head.weight)
-    kernel, raws = ChunkKernel(head, needs, dtype, moments=moments), []
+    kernel, raws, of = ChunkKernel(head, needs, dtype), [], which_tokens(moments, tokens)
     with torch.autocast(hidden.device.type, enabled=False):
         for start in range(0, len(hidden), chunk):
             stop = min(start + chunk, len(hidden))
-            raws.append(kernel.forward(hidden[start:stop], _piece_tokens(tokens, start, stop)))
+            its = None if of is None else of[start:stop]
+            piece = _piece_tokens(tokens, start, stop)
+            raws.append(kernel.forward(hidden[start:stop], piece, moments=its))
     return stats_of(concatenate(raws), tokens)

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from unbelief.models.chunk import HeadWeights, Raw, TokenInputs
-from unbelief.models.products import logits_into, times
+from unbelief.models.products import largest, logits_into, times
 from unbelief.models.stats import Needs
 
-_BLOCK = 1 << 16  # numbers of one block of logits on a CPU: with two copies they stay in its cache
+_BLOCK = 1 << 16  # numbers of a block of logits on a CPU: with two copies they stay in its cache
+_BLOCK_DEVICE = 1 << 24  # the same elsewhere: 64 MiB
 
 
 class ChunkKernel:
@@ -29,7 +30,6 @@ class ChunkKernel:
         ref_head: Output embedding of the original model, where a divergence is needed.
         buffers: Memory to work in, used again by whoever is given the same dictionary: fresh
             pages cost a CPU about a twentieth of a step.
-        moments: Also the entropy and the variance of ln π under π.
     """
 
     def __init__(
@@ -39,17 +39,30 @@ class ChunkKernel:
         dtype: torch.dtype,
         ref_head: HeadWeights | None = None,
         buffers: dict[str, Tensor] | None = None,
-        *,
-        moments: bool = False,
     ):
-        self.needs, self.dtype, self.wants_moments = needs, dtype, moments
+        self.needs, self.dtype = needs, dtype
         self.head, self.ref_head = head, ref_head
         self.weight = head.weight.detach().to(dtype)
         self.ref_weight = None if ref_head is None else ref_head.weight.detach().to(dtype)
         self._buffers = {} if buffers is None else buffers
 
-    def forward(self, hidden: Tensor, tokens: TokenInputs, ref_hidden: Tensor | None = None) -> Raw:
-        """Statistics of one chunk; leaves π and what backward needs in the buffers."""
+    def forward(
+        self,
+        hidden: Tensor,
+        tokens: TokenInputs,
+        ref_hidden: Tensor | None = None,
+        *,
+        moments: Tensor | None = None,
+    ) -> Raw:
+        """Statistics of one chunk; leaves π and what backward needs in the buffers.
+
+        Args:
+            hidden: (T, d) hidden states at the predicting positions.
+            tokens: The scored tokens.
+            ref_hidden: The original model's, where a divergence is needed.
+            moments: (T,) bool, of which tokens also the entropy and the variance of ln π under π
+                are wanted; those of the others are NaN.
+        """
         z = self._logits("z", hidden, self.weight, self.head, tokens.temperature)
         top_ids, z_top = self._beliefs(z, tokens)
         z_target = z.gather(1, tokens.target[:, None]).squeeze(1)
@@ -58,13 +71,10 @@ class ChunkKernel:
         log_ratio = self._log_ratio(z, ref_hidden, tokens.temperature)
         if self.head.map.softcap is not None:
             self._keep("capped", z)
-        entropy = variance = None
-        if self.wants_moments:
-            lse, entropy, variance = self._softmax_with_moments(z, z_max)
-        else:
-            torch.softmax(z, dim=1, out=z)
-            # log Σ exp z = z_max - log π_max, and π_max >= 1/V never underflows.
-            lse = z_max - z.gather(1, argmax[:, None]).squeeze(1).log()
+        entropy, variance = (None, None) if moments is None else self._moments(z, z_max, moments)
+        torch.softmax(z, dim=1, out=z)
+        # log Σ exp z = z_max - log π_max, and π_max >= 1/V never underflows.
+        lse = z_max - z.gather(1, argmax[:, None]).squeeze(1).log()
         square = torch.linalg.vector_norm(z, dim=1).square() if self.needs.diagnostics else None
         lse_others = self._others(z, tokens.target, lse) if self.needs.log_others else None
         kl = None if log_ratio is None else self._divergence(z, log_ratio, lse)
@@ -83,38 +93,34 @@ class ChunkKernel:
             variance,
         )
 
-    def _softmax_with_moments(self, z: Tensor, z_max: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Turn logits into π, in place.
-
-        Returns:
-            Log-sum-exp of the logits, entropy of π and variance of ln π under π, each (rows,).
-        """
+    def _moments(self, z: Tensor, z_max: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        """Entropy of π and variance of ln π under π, each (rows,); NaN where not wanted."""
         # A few rows at a time, so that all passes but the first find them in the processor's cache.
-        step = len(z) if z.is_cuda else max(1, _BLOCK // z.shape[1])
-        parts = [
-            self._softmax_rows(z[i : i + step], z_max[i : i + step]) for i in range(0, len(z), step)
-        ]
-        lse, entropy, variance = map(torch.cat, zip(*parts, strict=True))
-        return lse, entropy, variance
+        step = max(1, (_BLOCK_DEVICE if z.is_cuda else _BLOCK) // z.shape[1])
+        found = z.new_full((2, len(z)), torch.nan)
+        for rows in wanted.nonzero().squeeze(1).split(step):
+            found[:, rows] = self._moments_of_rows(z, z_max, rows)
+        return found[0], found[1]
 
-    def _softmax_rows(self, z: Tensor, z_max: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The same for few rows.
+    def _moments_of_rows(self, z: Tensor, z_max: Tensor, rows: Tensor) -> Tensor:
+        """The same for some rows, (2, rows).
 
-        With d = z - z_max, S = Σ exp d and m = Σ π d,
+        With d = z - z_max, S = Σ exp d and m = Σ exp(d) d / S,
 
-            lse = z_max + ln S,    H = ln S - m,    Var = Σ π (d - m)².
+            H = ln S - m,    Var = Σ exp(d) (d - m)² / S.
 
         The variance is summed around the mean: where π is nearly certain, or nearly even between
         many tokens, second minus squared first moment would cancel.
         """
+        d, e, product = (self._buffer(name, len(rows), z.device) for name in ("d", "e", "product"))
         # What is out of float's range has no share in the sums: it is not to be 0 times infinity.
         floor = math.log(torch.finfo(z.dtype).tiny)
-        d = torch.sub(z, z_max[:, None], out=self._buffer("d", len(z), z.device)).clamp_(min=floor)
-        total = torch.exp(d, out=z).sum(dim=1)
-        pi, log_total = z.div_(total[:, None]), total.log()
-        mean = torch.linalg.vecdot(pi, d)
-        variance = torch.linalg.vecdot(pi, d.sub_(mean[:, None]).square_())
-        return z_max + log_total, log_total - mean, variance
+        torch.index_select(z, 0, rows, out=d).sub_(z_max[rows, None]).clamp_(min=floor)
+        total = torch.exp(d, out=e).sum(dim=1)
+        mean = torch.mul(e, d, out=product).sum(dim=1).div_(total)
+        d.sub_(mean[:, None])
+        variance = torch.mul(e, d, out=product).mul_(d).sum(dim=1).div_(total)
+        return torch.stack([total.log() - mean, variance])
 
     def backward(self, tokens: TokenInputs, raw: Raw, grads: Sequence[Tensor | None]) -> Tensor:
         """dL/d(W h + b) of the chunk just computed, formed in the buffer of π."""
@@ -210,7 +216,7 @@ class ChunkKernel:
         self, z: Tensor, top_ids: Tensor | None, z_top: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         if top_ids is None or z_top is None or self.needs.beliefs_from != "policy":
-            return z.max(dim=1)
+            return largest(z)
         return z_top[:, 0], top_ids[:, 0]  # they are sorted
 
     def _log_ratio(self, z: Tensor, ref_hidden: Tensor | None, temperature: float) -> Tensor | None:

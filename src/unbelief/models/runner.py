@@ -22,6 +22,7 @@ from unbelief.models.direct import embed
 from unbelief.models.head import (
     HeadJob,
     HeadWeights,
+    Mask,
     TokenInputs,
     answer_loss,
     answer_stats,
@@ -168,9 +169,9 @@ class AnswerModel:
 
     @torch.no_grad()
     def stats(
-        self, rows: Sequence[Row], needs: Needs, *, temperature: float = 1.0, moments: bool = False
+        self, rows: Sequence[Row], needs: Needs, *, temperature: float = 1.0, moments: Mask = False
     ) -> AnswerStats:
-        """Statistics of the scored tokens of some rows, without gradients."""
+        """Statistics of the scored tokens, row after row, without gradients (`answer_stats`)."""
         batch = collate(rows, self.pad_id).to(self.device)
         tokens = TokenInputs(
             batch.target,

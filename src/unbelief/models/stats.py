@@ -72,8 +72,8 @@ class AnswerStats:
         mean_logp: (T,) (1/V) Σ_v log π(v), nats, differentiable.
         hidden: (T, d) output of the wanted layer at the scored tokens, differentiable.
         ref_hidden: (T, d) the same of the original model.
-        entropy: (T,) −Σ_v π(v) ln π(v), nats.
-        variance: (T,) variance of ln π(v) under π, nats².
+        entropy: (T,) −Σ_v π(v) ln π(v), nats; NaN for tokens of which it was not asked.
+        variance: (T,) variance of ln π(v) under π, nats²; likewise.
         alternative: (T,) bool; which tokens belong to the alternative where an answer and its
             alternative are one entry.
     """

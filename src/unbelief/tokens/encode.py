@@ -126,7 +126,7 @@ class Encoder:
         text = record.answer if answer is None else answer
         place = record.source or record.id
         try:
-            prompt_ids = self._last_prompt(record.prompt)
+            prompt_ids = self.prompt_ids(record.prompt)
         except RequestError as error:
             raise DataError(error.message, where=place, remedy=error.remedy) from error
         body = self._ids(self._joined(record.prompt, text))
@@ -181,7 +181,7 @@ class Encoder:
             "max_length": self.max_length,
         }
 
-    def _last_prompt(self, prompt: str | tuple[Message, ...] | None) -> tuple[int, ...]:
+    def prompt_ids(self, prompt: str | tuple[Message, ...] | None) -> tuple[int, ...]:
         """`encode_prompt`, done once where the same prompt's answers are encoded in a row."""
         if self._remembered is None or self._remembered[0] != prompt:
             self._remembered = (prompt, self.encode_prompt(prompt))

@@ -157,7 +157,7 @@ class OpenUnlearningEncoder(Encoder):
         place = record.source or record.id
         try:
             ids, truncated = self._whole(record.prompt, text)
-            boundary = len(self._last_prompt(record.prompt))
+            boundary = len(self.prompt_ids(record.prompt))
         except RequestError as error:
             raise DataError(error.message, where=place, remedy=error.remedy) from error
         if record.prompt is None or self.style == "plain":

@@ -155,6 +155,8 @@ class MiaMinKPlusPlus(_Attack):
     def value(self, example: Example) -> float:
         """Minus the mean of the lowest standardised log-probabilities."""
         answer = own_answer(example, _OWN)
+        if answer.entropy is None or answer.variance is None:
+            raise Unscorable("entropy and variance were not measured")
         kept = token_slice(answer, self.tokens)
         entropy = np.asarray(answer.entropy, np.float64)[kept]
         variance = np.asarray(answer.variance, np.float64)[kept]
