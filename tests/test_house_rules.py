@@ -17,7 +17,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # A module imports only from its own group and from groups above it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("types", "errors", "hashing", "provenance", "outputs", "parquet", "processes", "rundir"),
-    ("data", "wording"),
+    ("data", "plugins", "wording"),
     ("tokens",),
     ("models",),
     ("beliefs",),

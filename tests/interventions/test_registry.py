@@ -10,8 +10,9 @@ from typing import ClassVar
 import pytest
 
 from tests.interventions.made import FORGET, context
+from unbelief import plugins
 from unbelief.errors import RequestError
-from unbelief.interventions import Context, PromptIntervention, attacks, build_attack, registry
+from unbelief.interventions import Context, PromptIntervention, attacks, build_attack
 from unbelief.interventions.prompts.noise import Noise
 from unbelief.types import Record
 
@@ -53,7 +54,7 @@ def installed(monkeypatch):
             metadata.EntryPoint(f"p{i}", value, "unbelief.interventions")
             for i, value in enumerate(values)
         ]
-        monkeypatch.setattr(registry, "entry_points", lambda group: points)
+        monkeypatch.setattr(plugins, "entry_points", lambda group: points)
         attacks.cache_clear()
 
     yield install
@@ -110,5 +111,5 @@ def test_two_attacks_of_one_name_are_refused(installed) -> None:
 @pytest.mark.parametrize("value", ["json:dumps", "unbelief.interventions.base:PromptIntervention"])
 def test_entry_points_must_be_attacks(installed, value: str) -> None:
     installed(value)
-    with pytest.raises(RequestError, match="is not an intervention"):
+    with pytest.raises(RequestError, match="is no ModelIntervention or PromptIntervention"):
         attacks()

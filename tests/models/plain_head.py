@@ -115,11 +115,16 @@ def plain_stats(case: Case, needs: Needs) -> AnswerStats:
         ids = logp.detach().topk(min(needs.top_k, logp.shape[1])).indices
     top = None if not needs.top_k else logp.gather(1, ids)
     chooser = top if tokens.ref_topk_logp is None else tokens.ref_topk_logp
-    kl = None
+    kl = ref_others = None
     if needs.kl == "forward":
         kl = (ref.exp() * (ref - logp)).sum(-1)
     elif needs.kl == "reverse":
         kl = (logp.exp() * (logp - ref)).sum(-1)
+    elif needs.kl == "others":
+        others = torch.ones_like(ref, dtype=torch.bool)
+        others[rows, tokens.target] = False
+        kl = (ref.exp() * (ref - logp)).where(others, 0.0).sum(-1)
+        ref_others = ref.exp().where(others, 0.0).sum(-1)
     return AnswerStats(
         logp=logp[rows, tokens.target],
         segment=tokens.segment,
@@ -132,6 +137,7 @@ def plain_stats(case: Case, needs: Needs) -> AnswerStats:
         ref_topk_logp=tokens.ref_topk_logp,
         ref_logp=tokens.ref_logp,
         kl=kl,
+        ref_others=ref_others,
         log_others=torch.log1p(-logp[rows, tokens.target].exp()) if needs.log_others else None,
         mean_logp=logp.sum(-1) / logp.shape[-1] if needs.mean_logp else None,
         square_mass=(logp.detach().exp() ** 2).sum(-1) if needs.diagnostics else None,

@@ -78,6 +78,7 @@ LOSSES: dict[str, tuple[Needs, Callable[[AnswerStats], Tensor]]] = {
     "reference beliefs": (Needs(top_k=5, beliefs_from="reference"), reference_beliefs_loss),
     "kl forward": (Needs(kl="forward"), kl_loss),
     "kl reverse": (Needs(kl="reverse"), kl_loss),
+    "kl others": (Needs(kl="others"), kl_loss),
     "others": (Needs(log_others=True), others_loss),
     "margin": (Needs(top_k=1, mean_logp=True), margin_loss),
     "mixed": (Needs(top_k=7, kl="reverse", mean_logp=True, diagnostics=True), mixed_loss),
@@ -310,7 +311,7 @@ def test_answers_at_chunk_boundaries(lengths: tuple[int, ...]) -> None:
     lengths=st.lists(st.integers(1, 50), min_size=1, max_size=6),
     vocabulary=st.integers(2, 60),
     rows=st.integers(16, 80),
-    name=st.sampled_from(["logp", "beliefs", "kl forward", "kl reverse", "mixed"]),
+    name=st.sampled_from(["logp", "beliefs", "kl forward", "kl reverse", "kl others", "mixed"]),
     seed=st.integers(0, 99),
 )
 def test_the_chunk_size_changes_nothing(
@@ -422,7 +423,7 @@ def test_what_is_missing_is_said() -> None:
 # Precision and memory
 
 
-@pytest.mark.parametrize("name", ["logp", "beliefs", "kl forward", "kl reverse"])
+@pytest.mark.parametrize("name", ["logp", "beliefs", "kl forward", "kl reverse", "kl others"])
 def test_bf16_is_no_worse_than_naive_bf16(name: str) -> None:
     case = make_case((60, 70), vocabulary=500, width=64).to(torch.bfloat16)
     case.weight.data.mul_(0.3)

@@ -9,10 +9,12 @@ import re
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 
+import pytest
 import torch
 from tests.objectives.toy import Toy, random_toy
 from torch import Tensor
 
+from unbelief.errors import RequestError
 from unbelief.models.stats import AnswerStats
 from unbelief.objectives import ForgetTerm, Objective, Term, build_objective, methods
 from unbelief.objectives.base import Counts, describe
@@ -189,6 +191,10 @@ def its_methods_can_be_built_from_text(term: Term) -> None:
         texts.pop("inner", None)
         assert build_objective(name, texts) == built
         assert method.preset.summary
+        if method.preset.weights != "constant" or method.preset.gradients != "sum":
+            with pytest.raises(RequestError, match="there is no retain term"):
+                build_objective(name, has_retain=False)
+            continue
         assert build_objective(name, has_retain=False).retain is None
 
 

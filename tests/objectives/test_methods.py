@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -10,6 +9,7 @@ from typing import Any, ClassVar
 import pytest
 from torch import Tensor
 
+from unbelief import plugins
 from unbelief.errors import RequestError
 from unbelief.models.stats import AnswerStats
 from unbelief.objectives import (
@@ -150,7 +150,22 @@ class Squatter(Other):
     presets: ClassVar[dict[str, Preset]] = {"npo": Preset("not NPO at all")}
 
 
-MODULE = sys.modules[build_objective.__module__]  # the package has a function of that name
+@dataclass(frozen=True)
+class Levelless(Other):
+    name: ClassVar[str] = "levelless"
+    level: ClassVar[Any] = "word"
+
+
+@dataclass(frozen=True)
+class Misspelt(Other):
+    name: ClassVar[str] = "misspelt"
+    presets: ClassVar[dict[str, Preset]] = {"misspelt": Preset("", options=(("nope", 1),))}
+
+
+@dataclass(frozen=True)
+class Sourceless(Other):
+    name: ClassVar[str] = "sourceless"
+    source: ClassVar[str] = ""
 
 
 @pytest.fixture
@@ -158,11 +173,11 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Pretend that a package with an entry point is installed."""
 
     def install(*loaded: object) -> None:
+        rest = {"value": "their.module:Term", "group": "unbelief.objectives", "dist": None}
         points = [
-            SimpleNamespace(name=f"p{i}", value="their.module:Term", load=lambda x=x: x)
-            for i, x in enumerate(loaded)
+            SimpleNamespace(name=f"p{i}", load=lambda x=x: x, **rest) for i, x in enumerate(loaded)
         ]
-        monkeypatch.setattr(MODULE, "entry_points", lambda group: points)
+        monkeypatch.setattr(plugins, "entry_points", lambda group: points)
         terms.cache_clear()
         methods.cache_clear()
 
@@ -185,8 +200,11 @@ def test_installed_packages_add_terms(installed: Any) -> None:
     [
         (Impostor, "Impostor and unbelief.objectives.forget.ga.GA are both called 'ga'"),
         (Squatter, "both offer a method called 'npo'"),
-        (dict, "is not a Term"),
-        (Other(), "is not a Term"),
+        (dict, "is no subclass of ForgetTerm or RetainTerm"),
+        (Other(), "is no subclass of ForgetTerm or RetainTerm"),
+        (Levelless, "has no level, one of token, sequence"),
+        (Misspelt, "has a preset 'misspelt' with an unknown option 'nope'"),
+        (Sourceless, "has no source, a text"),
     ],
 )
 def test_installed_packages_replace_nothing(installed: Any, loaded: Any, message: str) -> None:

@@ -141,6 +141,27 @@ def test_undial_by_hand() -> None:
     assert slope == pytest.approx([0.5 - 4 / 7, 0.25 - 1 / 7, 0.25 - 2 / 7])
 
 
+@pytest.mark.parametrize("strength", [3.0, 10.0, 20.0, 30.0])
+@pytest.mark.parametrize("gap", [1.0, 9.0, 18.0, 40.0])
+def test_undial_in_single_precision_is_that_of_float64(strength: float, gap: float) -> None:
+    """Through the head, for answers known by heart: 1 - π_o(y) would be rounding."""
+    z = torch.tensor([[gap, 0.3, -0.2]])
+    hidden = (z + torch.tensor([[0.5, -0.1, 0.2]])).requires_grad_()
+    logp = z.log_softmax(-1)[:, 0]
+    head, ones = HeadWeights(torch.eye(3)), torch.ones(1)
+    tokens = TokenInputs(torch.tensor([0]), torch.tensor([0]), 1, ones, ref_logp=logp)
+    term = UNDIAL(strength=strength)
+    job = HeadJob(tokens, term.needs, lambda s: term.values(s).sum(), ref_hidden=z, ref_head=head)
+    loss = answer_loss(hidden, head, [job])
+    (slope,) = torch.autograd.grad(loss, hidden)
+    exact = hidden.detach().double().requires_grad_()
+    t = (z.double() - torch.tensor([[strength, 0, 0]])).log_softmax(-1)
+    want = (t.exp() * (t - exact.log_softmax(-1))).sum()
+    (want_slope,) = torch.autograd.grad(want, exact)
+    assert loss.item() == pytest.approx(want.item(), rel=1e-5, abs=5e-6)
+    torch.testing.assert_close(slope.double(), want_slope, rtol=1e-4, atol=1e-6)
+
+
 def test_undial_of_a_certain_token_is_finite() -> None:
     term = UNDIAL()
     z, stats = stats_of_probabilities([[1 - 1e-12, 1e-12]], [0], term.needs, [[1 - 1e-12, 1e-12]])

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import pytest
 
+from unbelief import plugins
 from unbelief.errors import RequestError
 from unbelief.measure.tables import Example, Need
 from unbelief.scores import registry
@@ -39,7 +40,7 @@ def with_entry_point(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
         points = [EntryPoint("third", value, group)] if group == "unbelief.metrics" else []
         return EntryPoints(points)
 
-    monkeypatch.setattr(registry, "entry_points", found)
+    monkeypatch.setattr(plugins, "entry_points", found)
     registry.metrics.cache_clear()
 
 
@@ -69,6 +70,26 @@ def test_an_entry_point_must_be_a_metric(monkeypatch, value):
     with_entry_point(monkeypatch, value)
     with pytest.raises(RequestError, match="is not a Metric with a name"):
         registry.metrics()
+
+
+class Unsaid(Length):
+    name: ClassVar[str] = "unsaid"
+    summary: ClassVar[str] = " "
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (f"{__name__}:Unsaid", "has no summary, a text"),
+        (f"{__name__}:Absent", "cannot be loaded: AttributeError"),
+        ("no_such_package.here:Metric", "cannot be loaded: ModuleNotFoundError"),
+    ],
+)
+def test_a_defective_package_is_named(monkeypatch, value, message):
+    with_entry_point(monkeypatch, value)
+    with pytest.raises(RequestError, match=message) as error:
+        registry.metrics()
+    assert error.value.where == "unbelief.metrics: third" and value in error.value.message
 
 
 def test_two_metrics_of_one_name_are_refused(monkeypatch):

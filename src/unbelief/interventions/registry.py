@@ -11,7 +11,6 @@ import inspect
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from pkgutil import iter_modules
 from typing import Any
 
@@ -20,6 +19,7 @@ from unbelief.interventions import model as model_package
 from unbelief.interventions import prompts as prompts_package
 from unbelief.interventions.base import Intervention, ModelIntervention, Option, PromptIntervention
 from unbelief.interventions.options import parsed, unknown
+from unbelief.plugins import defect, plugins
 
 
 @cache
@@ -32,14 +32,9 @@ def attacks() -> dict[str, type[Intervention]]:
             for value in vars(loaded).values():
                 if _is_attack(value) and value.__module__ == loaded.__name__:
                     _add(found, value)
-    for point in entry_points(group="unbelief.interventions"):
-        value = point.load()
+    for point, value in plugins("unbelief.interventions"):
         if not _is_attack(value):
-            raise RequestError(
-                f"entry point {point.value!r} is not an intervention with a name",
-                where=point.name,
-                remedy="let it name a subclass of ModelIntervention or PromptIntervention",
-            )
+            raise defect(point, "is no ModelIntervention or PromptIntervention with a name")
         _add(found, value)
     return dict(sorted(found.items()))
 

@@ -92,6 +92,7 @@ class Raw:
     top_ids: Tensor | None
     hit: Tensor
     square_mass: Tensor | None
+    ref_others: Tensor | None = None
     entropy: Tensor | None = None
     variance: Tensor | None = None
 
@@ -126,6 +127,7 @@ def stats_of(raw: Raw, tokens: TokenInputs) -> AnswerStats:
         ref_topk_logp=tokens.ref_topk_logp,
         ref_logp=tokens.ref_logp,
         kl=raw.kl,
+        ref_others=raw.ref_others,
         square_mass=raw.square_mass,
         entropy=raw.entropy,
         variance=raw.variance,

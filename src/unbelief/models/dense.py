@@ -40,7 +40,7 @@ def stats_from_logits(
         moments: Of which tokens also the entropy and the variance of ln π under π (else NaN).
     """
     logp = (logits / tokens.temperature).log_softmax(dim=-1)
-    topk_ids = topk_logp = mass = kl = None
+    topk_ids = topk_logp = mass = kl = ref_others = None
     if needs.top_k:
         own = logp.detach().topk(min(needs.top_k, logp.shape[1]), dim=1).indices
         topk_ids = own if needs.beliefs_from == "policy" else tokens.ref_topk_ids
@@ -51,8 +51,12 @@ def stats_from_logits(
     if needs.kl is not None:
         assert ref_logits is not None
         ref = (ref_logits / tokens.temperature).log_softmax(dim=-1)
-        above, below = (ref, logp) if needs.kl == "forward" else (logp, ref)
-        kl = (above.exp() * (above - below)).sum(dim=-1)
+        above, below = (logp, ref) if needs.kl == "reverse" else (ref, logp)
+        share = above.exp()
+        if needs.kl == "others":
+            share = share.scatter(1, tokens.target[:, None], 0.0)
+            ref_others = share.sum(dim=-1)
+        kl = (share * (above - below)).sum(dim=-1)
     pi, of = logp.detach().exp(), which_tokens(moments, tokens)
     return AnswerStats(
         logp=logp.gather(1, tokens.target[:, None]).squeeze(1),
@@ -68,6 +72,7 @@ def stats_from_logits(
         ref_topk_logp=tokens.ref_topk_logp,
         ref_logp=tokens.ref_logp,
         kl=kl,
+        ref_others=ref_others,
         square_mass=pi.square().sum(dim=1) if needs.diagnostics else None,
         entropy=None if of is None else torch.where(of, _entropy(pi), torch.nan),
         variance=None if of is None else torch.where(of, _variance(pi, logp.detach()), torch.nan),

@@ -68,7 +68,8 @@ class ChunkKernel:
         z_target = z.gather(1, tokens.target[:, None]).squeeze(1)
         z_max, argmax = self._largest(z, top_ids, z_top)
         z_mean = z.mean(dim=1) if self.needs.mean_logp else None
-        log_ratio = self._log_ratio(z, ref_hidden, tokens.temperature)
+        log_ratio = self._log_ratio(z, ref_hidden, tokens)
+        ref_others = self._ref_pi(len(z)).sum(dim=1) if self.needs.kl == "others" else None
         if self.head.map.softcap is not None:
             self._keep("capped", z)
         entropy, variance = (None, None) if moments is None else self._moments(z, z_max, moments)
@@ -89,6 +90,7 @@ class ChunkKernel:
             top_ids,
             hit,
             square,
+            ref_others,
             entropy,
             variance,
         )
@@ -219,29 +221,42 @@ class ChunkKernel:
             return largest(z)
         return z_top[:, 0], top_ids[:, 0]  # they are sorted
 
-    def _log_ratio(self, z: Tensor, ref_hidden: Tensor | None, temperature: float) -> Tensor | None:
+    def _log_ratio(
+        self, z: Tensor, ref_hidden: Tensor | None, tokens: TokenInputs
+    ) -> Tensor | None:
         """Z - log π_o in a buffer (log π / π_o up to the log-sum-exp of z)."""
         if self.needs.kl is None:
             return None
         if ref_hidden is None or self.ref_head is None or self.ref_weight is None:
             raise ValueError("a divergence needs the original model's hidden states")
-        z_o = self._logits("ref", ref_hidden, self.ref_weight, self.ref_head, temperature)
+        z_o = self._logits("ref", ref_hidden, self.ref_weight, self.ref_head, tokens.temperature)
         z_o.sub_(torch.logsumexp(z_o, dim=1, keepdim=True))
-        if self.needs.kl == "forward":
-            torch.exp(z_o, out=self._buffer("ref_pi", len(z), z.device))
+        if self.needs.kl != "reverse":
+            ref_pi = torch.exp(z_o, out=self._buffer("ref_pi", len(z), z.device))
+            if self.needs.kl == "others":
+                ref_pi.scatter_(1, tokens.target[:, None], 0.0)
         return z_o.neg_().add_(z)
+
+    def _ref_pi(self, rows: int) -> Tensor:
+        """π_o of the chunk; 0 at the target where only the others count."""
+        return self._buffers["ref_pi"][:rows]
 
     def _divergence(self, pi: Tensor, log_ratio: Tensor, lse: Tensor) -> Tensor:
         log_ratio.sub_(lse[:, None])
-        if self.needs.kl == "forward":
-            return -torch.linalg.vecdot(self._buffers["ref_pi"][: len(pi)], log_ratio)
+        if self.needs.kl != "reverse":
+            return -torch.linalg.vecdot(self._ref_pi(len(pi)), log_ratio)
         return torch.linalg.vecdot(pi, log_ratio)
 
     def _divergence_grad(self, pi: Tensor, raw: Raw, g_kl: Tensor) -> Tensor:
-        """D KL/dz: π - π_o (forward) or π (log π/π_o - KL) (reverse)."""
-        if self.needs.kl == "forward":
-            ref_pi = self._buffers["ref_pi"][: len(pi)]
-            return ref_pi.neg_().add_(pi).mul_(g_kl[:, None])
+        """D KL/dz: π - π_o (forward) or π (log π/π_o - KL) (reverse).
+
+        Of the others alone it is S π - π_o, with S the sum of π_o over them.
+        """
+        if self.needs.kl != "reverse":
+            ref_pi = self._ref_pi(len(pi)).neg_()
+            if raw.ref_others is None:
+                return ref_pi.add_(pi).mul_(g_kl[:, None])
+            return ref_pi.addcmul_(pi, raw.ref_others[:, None]).mul_(g_kl[:, None])
         assert raw.kl is not None
         log_ratio = self._buffers["ref"][: len(pi)]
         return log_ratio.sub_(raw.kl[:, None]).mul_(pi).mul_(g_kl[:, None])

@@ -20,7 +20,8 @@ class Needs:
             average of the policy's weights along the run.
         decay: Of that average, per step.
         kl: Full-vocabulary divergence to the original model: `forward` is KL(π_o ‖ π), `reverse`
-            is KL(π ‖ π_o).
+            is KL(π ‖ π_o), `others` the part of the forward one that is not the target's,
+            Σ_{v≠y} π_o(v) ln(π_o(v) / π(v)), exact also where π_o(y) is nearly 1.
         hidden_layer: Index of the decoder layer whose output is wanted at scored positions.
         reference_hidden: The same layer's output of the original model.
         log_others: log(1 - π(y)) of the target, exact also where π(y) is nearly 1.
@@ -32,7 +33,7 @@ class Needs:
     top_k: int = 0
     beliefs_from: Literal["policy", "reference", "average"] = "policy"
     decay: float = 0.0
-    kl: Literal["forward", "reverse"] | None = None
+    kl: Literal["forward", "reverse", "others"] | None = None
     hidden_layer: int | None = None
     reference_hidden: bool = False
     log_others: bool = False
@@ -67,6 +68,7 @@ class AnswerStats:
             they are, where that is not the policy.
         ref_logp: (T,) log π_o(y_i | x, y_<i).
         kl: (T,) divergence to the original model, nats, differentiable.
+        ref_others: (T,) Σ_{v≠y} π_o(v), with the divergence of the others.
         square_mass: (T,) Σ_v π(v)².
         log_others: (T,) log Σ_{v≠y} π(v), nats, differentiable.
         mean_logp: (T,) (1/V) Σ_v log π(v), nats, differentiable.
@@ -89,6 +91,7 @@ class AnswerStats:
     ref_topk_logp: Tensor | None = None
     ref_logp: Tensor | None = None
     kl: Tensor | None = None
+    ref_others: Tensor | None = None
     square_mass: Tensor | None = None
     log_others: Tensor | None = None
     mean_logp: Tensor | None = None

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from unbelief.models.stats import AnswerStats, Needs
+from unbelief.objectives.checks import values_of
 from unbelief.objectives.gradients import SUM, GradientRule
 from unbelief.objectives.weights import CONSTANT, PrimalDual, WeightRule
 
@@ -245,7 +246,7 @@ class Objective:
         """Σ over answers of scale · (token sum or value): this side's share of the loss."""
         term = self.term(side)
         assert term is not None
-        values = term.values(stats)
+        values = values_of(term, stats)
         per_answer = stats.sum_per_answer(values) if term.level == "token" else values
         return (per_answer * scale).sum()
 

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from pkgutil import iter_modules
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -21,8 +20,10 @@ from unbelief.errors import RequestError
 from unbelief.objectives import forget as forget_package
 from unbelief.objectives import retain as retain_package
 from unbelief.objectives.base import ForgetTerm, Objective, Preset, RetainTerm, Term
+from unbelief.objectives.checks import incomplete
 from unbelief.objectives.gradients import GRADIENT_RULES, GradientRule
 from unbelief.objectives.weights import RULES, WeightRule
+from unbelief.plugins import defect, plugins
 
 OBJECTIVE_OPTIONS = (
     "forget_weight",
@@ -54,14 +55,11 @@ def terms() -> dict[str, type[Term]]:
             for value in vars(loaded).values():
                 if _is_term(value) and value.__module__ == loaded.__name__:
                     _add(found, value)
-    for point in entry_points(group="unbelief.objectives"):
-        value = point.load()
+    for point, value in plugins("unbelief.objectives"):
         if not _is_term(value):
-            raise RequestError(
-                f"entry point {point.value!r} is not a Term",
-                where=point.name,
-                remedy="let it name a ForgetTerm or RetainTerm subclass",
-            )
+            raise defect(point, "is no subclass of ForgetTerm or RetainTerm")
+        if why := incomplete(value):
+            raise defect(point, why)
         _add(found, value)
     return found
 
@@ -225,9 +223,16 @@ def _rule(
     given: Mapping[str, Option],
     retain: RetainTerm | None,
 ) -> Any:
-    """The rule of the weights or of the gradients: the method's own, where it has a retain term."""
-    default = customary if retain is not None else next(iter(known))
-    name = str(given.get(what, default))
+    """The rule of the weights or of the gradients."""
+    name = str(given.get(what, customary))
+    if retain is None and what not in given and name != next(iter(known)):
+        raise RequestError(
+            f"this method has {what}={name}, which weighs the retain data against the rest, and "
+            "there is no retain term",
+            where="retain",
+            remedy="give --retain FILE (and not retain=none), or use a method without a retain "
+            "term such as ga",
+        )
     rule: type[WeightRule | GradientRule] = _lookup(name, known, f"{what.removesuffix('s')} rule")
     options = _nested(given, f"{what}.")
     _reject(options, {f.name for f in fields(rule)}, f"option of {name} {what}", f"{what}.")

@@ -10,12 +10,12 @@ from __future__ import annotations
 import inspect
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
 from unbelief.errors import RequestError
+from unbelief.plugins import defect, missing_words, plugins
 from unbelief.scores import aggregates as aggregates_package
 from unbelief.scores import metrics as metrics_package
 from unbelief.scores.base import Aggregate, Metric
@@ -40,14 +40,11 @@ def _find(package: ModuleType, group: str, base: type[Any]) -> dict[str, Any]:
         for value in vars(loaded).values():
             if _is_one(value, base) and value.__module__ == loaded.__name__:
                 _add(found, value)
-    for point in entry_points(group=group):
-        value = point.load()
+    for point, value in plugins(group):
         if not _is_one(value, base):
-            raise RequestError(
-                f"entry point {point.value!r} is not a {base.__name__} with a name",
-                where=point.name,
-                remedy=f"let it name a subclass of unbelief.scores.base.{base.__name__}",
-            )
+            raise defect(point, f"is not a {base.__name__} with a name")
+        if why := missing_words(value, ("name", "summary", "unit", "source")):
+            raise defect(point, why)
         _add(found, value)
     return dict(sorted(found.items()))
 

@@ -29,6 +29,7 @@ SCHEMA = "unbelief/study-table"
 VERSION = 1
 CONVENTION = "study"
 ALPHA = 0.05
+_ROUNDING = 1e-12  # of quantities that are around 1
 QUESTIONS = (
     ("bs-t", "graddiff-control"),
     ("bs-s", "npo"),
@@ -60,7 +61,8 @@ def mean_over_seeds(values: Sequence[float], unscored: Mapping[str, int]) -> Est
 def paired_p(differences: Sequence[float]) -> float | None:
     """Two-sided p of the paired t-test; None with fewer than two pairs.
 
-    Equal differences have no spread to test against: 1 where they are all 0, None otherwise.
+    Equal differences have no spread to test against: 1 where they are all 0, None otherwise. Those
+    that differ by rounding alone are equal.
     """
     from scipy.stats import t
 
@@ -68,8 +70,8 @@ def paired_p(differences: Sequence[float]) -> float | None:
     if len(d) < 2:
         return None
     spread = float(d.std(ddof=1))
-    if spread == 0:
-        return 1.0 if not d.any() else None
+    if spread <= _ROUNDING:
+        return 1.0 if float(np.abs(d).max()) <= _ROUNDING else None
     statistic = abs(float(d.mean())) / (spread / math.sqrt(len(d)))
     return float(2 * t.sf(statistic, len(d) - 1))
 

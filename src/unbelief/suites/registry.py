@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from pkgutil import iter_modules
 
 from unbelief import suites as package
 from unbelief.errors import RequestError
+from unbelief.plugins import defect, plugins
+from unbelief.scores import conventions
 from unbelief.scores.options import unknown
+from unbelief.scores.registry import metrics
 from unbelief.suites.base import Choices, ItemSets, Line, Source, Suite, SuiteKind
 from unbelief.types import Record
 
@@ -28,14 +30,9 @@ def suites() -> dict[str, SuiteKind]:
         kind = getattr(import_module(f"{package.__name__}.{module.name}"), "KIND", None)
         if isinstance(kind, SuiteKind):
             found[kind.name] = kind
-    for point in entry_points(group="unbelief.suites"):
-        kind = point.load()
+    for point, kind in plugins("unbelief.suites"):
         if not isinstance(kind, SuiteKind) or kind.name in found:
-            raise RequestError(
-                f"entry point {point.value!r} is not a new SuiteKind",
-                where=point.name,
-                remedy="let it name a unbelief.suites.base.SuiteKind with a name of its own",
-            )
+            raise defect(point, "is no SuiteKind with a name of its own")
         found[kind.name] = kind
     return dict(sorted(found.items()))
 
@@ -95,7 +92,7 @@ def make_suite(
         kind: The suite.
         items: Its records.
         choices: Convention and samples.
-        metrics: Names of lines or metrics to compute; empty for all that are not on request.
+        metrics: What to compute, see `choose_lines`; empty for all that is not on request.
 
     Raises:
         RequestError: An unknown name; the nearest one is suggested.
@@ -103,29 +100,57 @@ def make_suite(
     return Suite(
         name=kind.name,
         sets=items.sets,
-        lines=choose_lines(kind.lines(choices), metrics),
+        lines=choose_lines(kind.lines(choices), metrics, choices.convention),
         described=items.described,
         absent=items.absent,
     )
 
 
-def choose_lines(lines: Sequence[Line], names: Sequence[str]) -> tuple[Line, ...]:
-    """The lines that were asked for by line or metric name, and the inputs of aggregates.
+def choose_lines(
+    lines: Sequence[Line], names: Sequence[str], convention: str = conventions.DEFAULT
+) -> tuple[Line, ...]:
+    """The lines that were asked for, and the inputs of aggregates.
+
+    Args:
+        lines: All of the suite.
+        names: Lines or metrics of the suite. Another metric, or any with options of its own
+            (`NAME:option=value:option=value`), is computed on every item set of the suite.
+        convention: Of those other metrics.
 
     Raises:
-        RequestError: A name that is neither.
+        RequestError: A name that is none of these, or an option that cannot be.
     """
     if not names:
         return tuple(line for line in lines if not line.on_request)
     known = {line.name for line in lines} | {line.how.name for line in lines}
-    for name in names:
-        if name not in known:
-            raise unknown(name, known, "line or metric of this suite")
+    others = [name for name in dict.fromkeys(names) if name not in known]
+    for name in others:
+        if name.partition(":")[0] not in metrics():
+            raise unknown(name, {*known, *metrics()}, "line or metric")
+    sets = dict.fromkeys(line.on for line in lines if line.on)
+    more = [_line_of(name, on, convention) for name in others for on in sets]
     wanted = {line.name for line in lines if {line.name, line.how.name} & set(names)}
     for line in reversed(lines):  # inputs come first, so one pass from the end finds them all
         if line.name in wanted:
             wanted |= set(line.inputs)
-    return tuple(line for line in lines if line.name in wanted)
+    return (*(line for line in lines if line.name in wanted), *more)
+
+
+def _line_of(text: str, on: str, convention: str) -> Line:
+    """A metric, with options behind colons, on an item set."""
+    name, *given = text.split(":")
+    pairs = [each.partition("=") for each in given]
+    for key, equals, value in pairs:
+        if not (key and equals and value):
+            raise RequestError(
+                f"{text!r} is not NAME:option=value",
+                where="--metrics",
+                remedy=f"see `unbelief metrics {name}` for its options",
+            )
+    options = {key: value for key, _, value in pairs}
+    how = conventions.metric(name, convention, options)
+    label = "" if not given else f"[{','.join(given)}]"
+    return Line(name=f"{on}_{name}{label}", how=how, on=on)
 
 
 def _check_ids(sets: Mapping[str, tuple[Record, ...]]) -> None:

@@ -19,13 +19,15 @@ class UNDIAL(ForgetTerm):
               t = \mathrm{softmax}(z_o - \beta e_{y^i}), \qquad dL/dz = \pi - t
 
     It differs from the cross entropy of the paper by the entropy of t, which is constant, so that
-    the value is 0 where the goal is reached. With c = 1 - e^{-β} and Z = 1 - c π_o(y), t is
-    (π_o - c π_o(y) e_y) / Z, and so
+    the value is 0 where the goal is reached. With Z = S + e^{-β} π_o(y), S = Σ_{v≠y} π_o(v), t is
+    π_o / Z but for t(y) = e^{-β} π_o(y) / Z, and so
 
-    .. math:: L = \frac{\mathrm{KL}(\pi_o \Vert \pi) + c\,\pi_o(y) \log\frac{\pi(y)}{\pi_o(y)}
-              - \beta e^{-\beta} \pi_o(y)}{Z} - \log Z
+    .. math:: L = \frac{1}{Z} \Big( \sum_{v \neq y} \pi_o(v) \ln \frac{\pi_o(v)}{\pi(v)}
+              + e^{-\beta} \pi_o(y) \Big(\ln\frac{\pi_o(y)}{\pi(y)} - \beta\Big) \Big) - \ln Z
 
-    which needs no tensor over the vocabulary. One value (nats) per token.
+    which needs no tensor over the vocabulary. Sums over the others are made without the target:
+    of an answer known by heart S is 1e-9, and 1 - π_o(y) would be rounding. One value (nats) per
+    token.
 
     Attributes:
         strength: β, 10 in OpenUnlearning's TOFU setting, with learning rate 1e-4 and, as here, no
@@ -51,14 +53,13 @@ class UNDIAL(ForgetTerm):
     @property
     def needs(self) -> Needs:
         """The original model's distribution, and its log-probability of the answer."""
-        return Needs(kl="forward", reference_logp=True)
+        return Needs(kl="others", reference_logp=True)
 
     def values(self, stats: AnswerStats) -> Tensor:
         """(T,) divergences from the adjusted distribution."""
-        assert stats.kl is not None and stats.ref_logp is not None
-        kept = math.exp(-self.strength)
-        p_o = stats.ref_logp.exp()
-        # Z = (1 - π_o) + e^{-β} π_o; rounding can bring log π_o above 0.
-        z = (-torch.expm1(stats.ref_logp)).clamp_min(0) + kept * p_o
-        moved = (1 - kept) * p_o * (stats.logp - stats.ref_logp)
-        return (stats.kl + moved - self.strength * kept * p_o) / z - z.log()
+        assert stats.kl is not None and stats.ref_others is not None
+        assert stats.ref_logp is not None
+        left = (stats.ref_logp - self.strength).exp()  # e^{-β} π_o(y)
+        z = (stats.ref_others + left).clamp_min(torch.finfo(left.dtype).tiny)
+        own = left * (stats.ref_logp - self.strength - stats.logp)
+        return (stats.kl + own) / z - z.log()
