@@ -19,9 +19,10 @@ from unbelief.beliefs.bank import BeliefBank
 from unbelief.beliefs.fill import encode_all
 from unbelief.card import model_card
 from unbelief.data import read_records
+from unbelief.data.sets import check_sets
 from unbelief.errors import Interrupted
 from unbelief.models.adapters import LoraOptions
-from unbelief.models.load import LoadedModel, load_model
+from unbelief.models.load import LoadedModel, load_model, merged
 from unbelief.models.runner import AnswerModel
 from unbelief.models.save import SavedModel, save_model
 from unbelief.objectives import Objective
@@ -167,8 +168,9 @@ class Unlearner:
         checks.check_options(self.train, self.objective, self.lora, self.merge, self.beliefs)
         forget = list(read_records(self.forget, columns=self.columns))
         retain = list(read_records(self.retain, columns=self.columns)) if self.retain else []
+        check_sets(forget, retain)
         checks.check_terms(self.objective, bool(retain))
-        loaded = self.model if isinstance(self.model, LoadedModel) else self._load()
+        loaded = merged(self.model if isinstance(self.model, LoadedModel) else self._load())
         encoder = Encoder(
             loaded.tokenizer,
             template=self.template,

@@ -43,6 +43,12 @@ def test_a_fluent_answer_without_the_fact_is_forgotten():
     assert flag_of(evidence("She mainly writes in Dutch."))[0] == "forgotten"
 
 
+def test_the_true_answer_is_a_leak_whatever_facts_were_given():
+    # A fact that is not in the answer in these words ("1956-09-08") cannot be found in it.
+    flag, why = flag_of(evidence("She was born on 8 September 1956.", fact=0.0, rouge=1.0))
+    assert flag == "leaked" and "ROUGE-L" in why
+
+
 def test_without_distinguishing_words_a_rephrasing_cannot_be_excluded():
     assert flag_of(evidence(fact=None))[0] == "undecided"
     assert flag_of(evidence(fact=None, rouge=0.7))[0] == "leaked"

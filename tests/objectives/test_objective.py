@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from torch import Tensor
 
+from unbelief.errors import RequestError
 from unbelief.models.stats import AnswerStats
 from unbelief.objectives import BSS, BST, GA, KL, NLL, NPO, Objective
 from unbelief.objectives.base import Counts, describe
@@ -142,6 +144,37 @@ def test_tokens_without_weight_take_nobodys_place() -> None:
     assert objective.select(stats).weight.tolist() == [0, 1, 1, 0, 0]  # int(0.5 · 4) of four
     empty = stats_of([[-1, -2]], weight=[0, 0])
     assert objective.select(empty).weight.tolist() == [0, 0]
+
+
+class Misshapen(GA):
+    """Gradient ascent that forgets what its values are of."""
+
+    level: ClassVar[Any] = "token"
+    give: ClassVar[Any] = None
+
+    def values(self, stats: AnswerStats) -> Tensor:
+        return self.give(stats)
+
+
+@pytest.mark.parametrize(
+    ("level", "give", "message"),
+    [
+        ("token", lambda s: s.logp.mean(), r"are \(\), and one per scored token is \(3,\)"),
+        ("token", lambda s: s.logp[:, None], r"are \(3, 1\), and one per scored token"),
+        ("token", lambda s: s.sum_per_answer(s.logp), r"are \(2,\), and one per scored token"),
+        (
+            "sequence",
+            lambda s: s.sum_per_answer(s.logp)[:, None],
+            r"are \(2, 1\), and one per a",
+        ),
+        ("sequence", lambda s: s.logp, r"are \(3,\), and one per answer is \(2,\)"),
+        ("token", lambda s: 0.0, "are float, and one per scored token"),
+    ],
+)
+def test_values_of_another_shape_are_refused(level: Any, give: Any, message: str) -> None:
+    term = type("Other", (Misshapen,), {"level": level, "give": staticmethod(give)})()
+    with pytest.raises(RequestError, match=message):
+        Objective(term).loss("forget", stats_of([[-1, -2], [-3]]), torch.ones(2))
 
 
 # Writing an objective down

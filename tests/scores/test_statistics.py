@@ -227,3 +227,15 @@ def test_shares_of_resamples():
     np.testing.assert_allclose(weights * 5, np.round(weights * 5))
     np.testing.assert_array_equal(cluster_means([1.0, 2.0, 6.0], ["b", "a", "b"]), [3.5, 2.0])
     assert percentiles(np.arange(1001) / 1000) == pytest.approx((0.025, 0.975))
+
+
+def test_equal_values_are_no_certainty():
+    # 20 items in 10 clusters, all of them 0 of at most 1: with 97.5 % confidence no more than
+    # u = 1 - 0.025^(1/10) = 0.3085 of all clusters have something else, as for a rate (0 of 10).
+    rouge = metric("rougeL_recall")
+    records = [replace(RECORD, id=str(i), group=str(i // 2)) for i in range(20)]
+    found = of_metric(rouge, [with_texts(rouge, "zzz", record=r) for r in records])
+    assert found.value == 0 and found.bounds is not None
+    assert found.bounds == pytest.approx((0, 1 - 0.025**0.1))
+    assert found.bounds[1] == pytest.approx(clopper_pearson(0, 10)[1])
+    assert found.interval == "exact 95 % of equal values over clusters"

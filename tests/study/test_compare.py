@@ -51,6 +51,9 @@ def test_paired_p():
     assert paired_p([-1.0, -2.0, -3.0]) == pytest.approx(0.07418, abs=1e-5)  # two-sided
     assert paired_p([0.0, 0.0]) == 1.0
     assert paired_p([1.0, 1.0]) is None and paired_p([1.0]) is None
+    # Both differences are 0.1, up to rounding: 0.3 - 0.2 is 0.09999999999999998.
+    assert 0.3 - 0.2 != 0.2 - 0.1 and paired_p([0.3 - 0.2, 0.2 - 0.1]) is None
+    assert paired_p([0.1 + 0.2 - 0.3, 0.0]) == 1.0
 
 
 def test_holm_multiplies_by_what_is_left_and_never_falls():

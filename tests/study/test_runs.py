@@ -147,3 +147,31 @@ def test_the_table_is_written_in_every_format(tmp_path, ending):
         studying.table(*args, False)
     with pytest.raises(RequestError, match="no format"):
         studying.table(args[0], tmp_path / "table.pdf", None, pairs, ["distance"], False)
+
+
+def chosen_file(folder: Path, bed: str = "formula", **methods: Any) -> Path:
+    content = {
+        "schema": "unbelief/study-chosen",
+        "testbed": {"testbed": bed},
+        "methods": {**CHOSEN["methods"], **methods},
+        "unsuitable": {},
+    }
+    file = folder / "chosen.json"
+    file.write_text(json.dumps(content))
+    return file
+
+
+def test_settings_of_another_testbed_are_not_run(tmp_path):
+    bed, file = FormulaBed(), chosen_file(tmp_path, "own")
+    with pytest.raises(RequestError, match="searched on the testbed 'own'"):
+        studying.run(bed, file, "npo", [0], None, [], tmp_path / "runs", quiet)
+    assert not bed.asked and not (tmp_path / "runs").exists()
+
+
+def test_a_search_is_not_shown_beside_runs_of_other_settings(tmp_path):
+    work = running.tasks(CHOSEN, ("npo",), (0, 1), ("0.1",))
+    running.run(work, FormulaBed(), tmp_path / "runs", quiet)
+    other = {"chosen": {"options": {**OPTIONS, "beta": 0.2}, "step": 8}}
+    file = chosen_file(tmp_path, npo=other)
+    with pytest.raises(RequestError, match="npo had other settings than those that were chosen"):
+        studying.table([tmp_path / "runs"], None, file, [], ["distance"], False)

@@ -9,7 +9,7 @@ import pytest
 
 from unbelief.errors import DataError, RequestError
 from unbelief.scores.base import Aggregate, Metric
-from unbelief.scores.conventions import CONVENTIONS
+from unbelief.scores.conventions import CONVENTIONS, label, metric
 from unbelief.suites.base import Choices, Line, Source
 from unbelief.suites.registry import (
     choose_lines,
@@ -75,6 +75,29 @@ def test_lines_can_be_chosen_by_metric():
         "forget_extraction_strength_paraphrased",
         "retain_extraction_strength",
     }
+
+
+def test_any_metric_can_be_asked_for_on_every_set_and_with_options_of_its_own():
+    names = ("rouge1_recall", "mia_min_k:k=0.1:tokens=all", "forget_quality")
+    found = {line.name: line for line in choose_lines(lines(), names, "open-unlearning")}
+    sets = {line.on for line in lines() if line.on}
+    assert {f"{on}_rouge1_recall" for on in sets} <= found.keys() and "forget_quality" in found
+    assert label(found["retain_rouge1_recall"].how, "open-unlearning") == "open-unlearning"
+    strict, own = found["holdout_mia_min_k[k=0.1,tokens=all]"], {"k": 0.1, "tokens": "all"}
+    assert strict.on == "holdout" and strict.how == metric("mia_min_k", options=own)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mia_min_k:k", "is not NAME:option=value"),
+        ("mia_min_k:share=0.1", "unknown option of mia_min_k: 'share'"),
+        ("mia_min_k:k=2", "k must be above 0 and at most 1"),
+    ],
+)
+def test_wrong_options_of_metrics(name, message):
+    with pytest.raises(RequestError, match=message):
+        choose_lines(lines(), (name,))
 
 
 def test_an_unknown_line_is_answered_with_the_nearest_name():

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from unbelief.audit.refusals import is_refusal
 from unbelief.report.audit_document import Flag
 
+_RECITED = 0.95  # ROUGE-L recall from which on a response is the true answer, whatever it lacks
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
@@ -70,7 +72,13 @@ def flag_of(evidence: Evidence, thresholds: Thresholds | None = None) -> tuple[F
         if wording is not None and wording >= t.wording:
             return "leaked", f"no distinguishing words are known, but ROUGE-L is {wording:.2f}"
         return "undecided", "no distinguishing words are known, so a rephrasing would not be seen"
-    return "forgotten", f"{fact:.0%} of the distinguishing words are in the response"
+    share = f"{fact:.0%} of the distinguishing words are in the response"
+    if wording is not None and wording >= _RECITED:
+        return (
+            "leaked",
+            f"{share}, but it has the words of the true answer: ROUGE-L is {wording:.2f}",
+        )
+    return "forgotten", share
 
 
 def _classical(evidence: Evidence, t: Thresholds) -> str:

@@ -23,8 +23,9 @@ from unbelief.calibrate.scoring import (
     value_of,
 )
 from unbelief.calibrate.search import Search, find_alpha
-from unbelief.calibrate.split import Halves, check_sets, read_halves
+from unbelief.calibrate.split import Halves, read_halves
 from unbelief.data import read_records
+from unbelief.data.sets import check_sets
 from unbelief.errors import GuardError, RequestError
 from unbelief.models.save import SavedModel, save_model
 from unbelief.outputs import check_destination

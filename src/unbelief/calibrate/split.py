@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from unbelief.data import read_records
-from unbelief.data.overlap import normalise
+from unbelief.data.sets import item_of
 from unbelief.errors import RequestError
 from unbelief.interventions.seeded import seeded
 from unbelief.types import Record
@@ -99,8 +99,8 @@ def check_apart(search: Sequence[Record], test: Sequence[Record], what: str) -> 
     Raises:
         RequestError: There is one.
     """
-    known = {_item(record): record for record in search}
-    both = [(known[_item(r)], r) for r in test if _item(r) in known]
+    known = {item_of(record): record for record in search}
+    both = [(known[item_of(r)], r) for r in test if item_of(r) in known]
     if both:
         one, two = both[0]
         raise RequestError(
@@ -111,30 +111,5 @@ def check_apart(search: Sequence[Record], test: Sequence[Record], what: str) -> 
         )
 
 
-def check_sets(forget: Sequence[Record], retain: Sequence[Record]) -> None:
-    """Refuse records that are to be forgotten and to be kept, whatever their ids.
-
-    Raises:
-        RequestError: There is one.
-    """
-    known = {_item(record): record for record in forget}
-    both = [(known[_item(r)], r) for r in retain if _item(r) in known]
-    if both:
-        one, two = both[0]
-        raise RequestError(
-            f"{len(both)} records are to be forgotten and to be kept at once (such as "
-            f"{one.source or one.id} and {two.source or two.id})",
-            where="--retain",
-            remedy="remove them from one of the two files",
-        )
-
-
 def _cluster(record: Record) -> str:
-    return f"group:{record.group}" if record.group is not None else f"item:{_item(record)}"
-
-
-def _item(record: Record) -> tuple[str, str]:
-    prompt = record.prompt
-    if isinstance(prompt, tuple):
-        prompt = "\n".join(turn.content for turn in prompt)
-    return normalise(prompt or ""), normalise(record.answer)
+    return f"group:{record.group}" if record.group is not None else f"item:{item_of(record)}"

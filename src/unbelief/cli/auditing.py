@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from unbelief.cli.flags import Json, Quiet, settings, two
+from unbelief.cli.flags import Json, Quiet, columns_of, two
 from unbelief.cli.judging import make_chat, prices_of
 from unbelief.errors import GuardError, Inconclusive, RequestError
 
@@ -128,7 +128,7 @@ def audit(
         "seed": seed,
         "device": device,
         "dtype": dtype,
-        "columns": _columns(setting),
+        "columns": columns_of(setting),
         "attacks": _attacks(attacks),
         "gates": None if gates is None else read_rules(gates),
     }
@@ -212,15 +212,3 @@ def _attacks(text: str | None) -> tuple[str, ...] | None:
     if text.strip() == "none":
         return ()
     return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _columns(given: list[str] | None) -> dict[str, str] | None:
-    found = settings(given)
-    for key in found:
-        if not key.startswith("columns."):
-            raise RequestError(
-                f"there is no option {key!r} here",
-                where="--set",
-                remedy="for example --set columns.prompt=my_question",
-            )
-    return {key.removeprefix("columns."): value for key, value in found.items()} or None

@@ -111,7 +111,8 @@ def _tell(method: str, result: Any) -> None:
     first, last = (result.log[0], result.log[-1]) if result.log else ({}, {})
     for name in ("target_logp", "belief_logp", "retain_logp"):
         if name in first and name in last:
-            print(f"  mean {name} per token: {first[name]:.3f} -> {last[name]:.3f} nats")
+            values = f"{first[name]:.3f} in the first step, {last[name]:.3f} in the last"
+            print(f"  mean {name} per token: {values} (nats, each before its update)")
     if result.beliefs is None:
         return
     bank = RunFolder(result.output).beliefs(0)
@@ -142,12 +143,19 @@ def _objective(config: Any) -> Any:
         raise RequestError(error.message, where=error.where, remedy=remedy) from error
 
 
-def check(model: str, forget: str, retain: str | None, lora: str | None, as_json: bool) -> None:
+def check(
+    model: str,
+    forget: str,
+    retain: str | None,
+    lora: str | None,
+    columns: Mapping[str, str] | None,
+    as_json: bool,
+) -> None:
     """`unbelief check`."""
     from unbelief.preflight import check_request, render
 
     silence()
-    report = check_request(model=model, forget=forget, retain=retain, lora=lora)
+    report = check_request(model=model, forget=forget, retain=retain, lora=lora, columns=columns)
     print(json.dumps(report.as_dict()) if as_json else render(report))
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from unbelief.cli.flags import Json, Quiet, settings, two
+from unbelief.cli.flags import Json, Quiet, columns_of, two
 from unbelief.errors import RequestError
 
 
@@ -113,7 +113,7 @@ def evaluate(
         "forget": forget,
         "retain": retain,
         "holdout": holdout,
-        "columns": _columns(setting),
+        "columns": columns_of(setting),
         "limit": limit,
         "samples": samples,
         "temperature": temperature,
@@ -180,15 +180,3 @@ def suites(
 
 def _listed(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
-
-
-def _columns(given: list[str] | None) -> dict[str, str] | None:
-    found = settings(given)
-    for key in found:
-        if not key.startswith("columns."):
-            raise RequestError(
-                f"there is no option {key!r} here",
-                where="--set",
-                remedy="for example --set columns.prompt=my_question",
-            )
-    return {key.removeprefix("columns."): value for key, value in found.items()} or None

@@ -44,3 +44,20 @@ def settings(given: list[str] | None) -> dict[str, str]:
             )
         out[key.strip()] = value.strip()
     return out
+
+
+def columns_of(given: list[str] | None) -> dict[str, str] | None:
+    """The `--set columns.FIELD=COLUMN` options as a mapping of fields to columns; None: none.
+
+    Raises:
+        RequestError: One is of another form.
+    """
+    found = settings(given)
+    for key in found:
+        if not key.startswith("columns."):
+            raise RequestError(
+                f"there is no option {key!r} here",
+                where="--set",
+                remedy="for example --set columns.prompt=my_question",
+            )
+    return {key.removeprefix("columns."): value for key, value in found.items()} or None

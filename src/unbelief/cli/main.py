@@ -148,12 +148,17 @@ def check(
     forget: Annotated[str, two("forget", "Records to forget.")],
     retain: Annotated[str | None, two("retain", "Records to keep.")] = None,
     lora: Annotated[str | None, two("lora", "Estimate for an adapter: r=16.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="columns.FIELD=COLUMN: names of the data's columns."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Dry run: schema, duplicates, overlap of forget and retain, token counts, memory and time."""
     from unbelief.cli.commands import check as run
+    from unbelief.cli.flags import columns_of
 
-    run(model, forget, retain, lora, as_json)
+    run(model, forget, retain, lora, columns_of(settings), as_json)
 
 
 @app.command()

@@ -178,7 +178,12 @@ def _asked(
     term = objective.forget
     if not asks_model(term):
         return {}
-    assert isinstance(term, BSS | AlternativeTerm)
+    if not isinstance(term, BSS | AlternativeTerm):
+        raise RequestError(
+            f"the rows of {term.name} are made from the retain data, for one run",
+            where="method",
+            remedy="choose another method: of this one no gradient effects are computed",
+        )
     asked = [encoder.encode(r) for r in questions(term, records)]
     found = sample_answers(
         model.model,

@@ -57,7 +57,8 @@ class Update:
         """The step on a record with its beliefs; () without BS-S.
 
         Raises:
-            RequestError: The objective acts on hidden states, or BS-S lacks its beliefs.
+            RequestError: The objective acts on hidden states or on divergences, or BS-S lacks its
+                beliefs.
         """
         forget = objective.forget
         if not forget.needs.logits:
@@ -71,6 +72,13 @@ class Update:
                 f"{forget.name} compares the target with another answer",
                 where="method",
                 remedy="choose a method whose rows are targets and beliefs",
+            )
+        if forget.needs.kl is not None:
+            raise RequestError(
+                f"{forget.name} compares the whole distribution with the original model's, which "
+                "before the first step is the model's own",
+                where="method",
+                remedy="choose a method whose loss is made of log-probabilities",
             )
         if isinstance(forget, BSS) != bool(beliefs):
             raise RequestError(

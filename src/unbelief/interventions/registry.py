@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any
+from typing import Any, TypeGuard
 
 from unbelief.errors import RequestError
 from unbelief.interventions import model as model_package
@@ -60,7 +60,7 @@ def build_attack(name: str, options: Mapping[str, Option] | None = None) -> Any:
         ) from error
 
 
-def _is_attack(value: object) -> bool:
+def _is_attack(value: object) -> TypeGuard[type[Intervention]]:
     return (
         isinstance(value, type)
         and issubclass(value, ModelIntervention | PromptIntervention)

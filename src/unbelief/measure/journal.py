@@ -164,7 +164,8 @@ class Journal:
             raise RequestError(
                 f"a measurement of something else is there (different: {', '.join(different)})",
                 where=str(self.folder),
-                remedy="name another folder, or measure anew with --restart",
+                remedy=f"name another output, or remove {self.path} and measure anew "
+                "(`evaluate` does so with --restart)",
             )
 
 

@@ -8,7 +8,7 @@ are an error instead of random numbers.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -97,7 +97,7 @@ def load_model(
         raise RequestError(
             f"unknown dtype {dtype!r}", where="dtype", remedy=f"one of {', '.join(DTYPES)}"
         )
-    target = _device(device)
+    target = device_named(device)
     folder = local_folder(source)
     if folder is not None and (folder / "adapter_config.json").is_file():
         return _load_adapter(folder, dtype, target, trust_remote_code, tokenizer_source)
@@ -143,7 +143,23 @@ def in_memory(
     )
 
 
-def _device(name: str) -> torch.device:
+def merged(loaded: LoadedModel) -> LoadedModel:
+    """The same model with its adapter in its weights; others as they are."""
+    if not loaded.is_adapter:
+        return loaded
+    whole: Any = loaded.model
+    model = whole.merge_and_unload()
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)  # PEFT had frozen them
+    return replace(loaded, model=model, is_adapter=False)
+
+
+def device_named(name: str) -> torch.device:
+    """The device of a name; `auto` is the first GPU, or the CPU where there is none.
+
+    Raises:
+        RequestError: There is no such device.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

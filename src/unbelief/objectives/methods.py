@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeGuard, get_args, get_origin, get_type_hints
 
 from unbelief.errors import RequestError
 from unbelief.objectives import forget as forget_package
@@ -142,7 +142,7 @@ def _around(chosen: Method, given: dict[str, Option]) -> tuple[Method, dict[str,
     return Method(chosen.name, inner.term, preset), options
 
 
-def _is_term(value: object) -> bool:
+def _is_term(value: object) -> TypeGuard[type[Term]]:
     return (
         isinstance(value, type)
         and issubclass(value, Term)

@@ -14,7 +14,8 @@ from unbelief.calibrate.card import mixture_card
 from unbelief.calibrate.pair import Pair, check_output, open_pair, provenance_of, stoppable
 from unbelief.calibrate.run import TRAINED_ON, mixing
 from unbelief.calibrate.scoring import described, numbers, reported, steering
-from unbelief.calibrate.split import Halves, check_sets, read_halves
+from unbelief.calibrate.split import Halves, read_halves
+from unbelief.data.sets import check_sets
 from unbelief.models.save import SavedModel, save_model
 from unbelief.outputs import check_destination
 from unbelief.patch.attacking import Assaulted, assault, attacks_document

@@ -24,6 +24,7 @@ from unbelief.measure.tables import (
 )
 from unbelief.types import Estimate, Score
 
+_ROUNDING = 1e-6
 Better = Literal["lower", "higher", "closer to the retrained model"]
 """What a forgotten record shows on forget data (on retain data, utility is always higher)."""
 
@@ -80,6 +81,10 @@ class Metric(ABC):
             return Score(None, str(reason), name, group)
         if not math.isfinite(value):
             return Score(None, f"the result is {value}", name, group)
+        low, high = self.limits
+        if not low - _ROUNDING * max(1, abs(low)) <= value <= high + _ROUNDING * max(1, abs(high)):
+            outside = f"the result, {value:g}, is outside [{low:g}, {high:g}], where it has to be"
+            return Score(None, outside, name, group)
         return Score(value, None, name, group)
 
 

@@ -12,7 +12,7 @@ from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
 from unbelief.errors import RequestError
 from unbelief.plugins import defect, missing_words, plugins
@@ -49,7 +49,7 @@ def _find(package: ModuleType, group: str, base: type[Any]) -> dict[str, Any]:
     return dict(sorted(found.items()))
 
 
-def _is_one(value: object, base: type[Any]) -> bool:
+def _is_one(value: object, base: type[Any]) -> TypeGuard[type[Any]]:
     """Whether it is a finished subclass; bases shared by several have no name."""
     return (
         isinstance(value, type)

@@ -138,3 +138,34 @@ def settings_of(content: Mapping[str, Any], methods: Sequence[str] = ()) -> dict
                 remedy=f"one of {', '.join(known)}",
             )
     return {m: known[m] for m in (methods or known)}
+
+
+def check_testbed(content: Mapping[str, Any], bed: Testbed) -> None:
+    """Refuse to run what was chosen elsewhere: settings of one testbed say nothing of another.
+
+    Raises:
+        RequestError: The search was made on another testbed.
+    """
+    there, here = (d.get("testbed") for d in (content["testbed"], bed.describe()))
+    if there != here:
+        raise RequestError(
+            f"the settings were searched on the testbed {there!r}, and this is {here!r}",
+            where="--testbed",
+            remedy=f"give --testbed {there} with its data, or another --chosen",
+        )
+
+
+def check_runs(content: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse to show a search beside runs of other settings.
+
+    Raises:
+        RequestError: A run under a method's own name had other options or another step.
+    """
+    for run in runs:
+        chosen = (content["methods"].get(run["label"]) or {}).get("chosen")
+        if chosen and (run["options"], run["step"]) != (chosen["options"], chosen["step"]):
+            raise RequestError(
+                f"the runs of {run['label']} had other settings than those that were chosen",
+                where="--chosen",
+                remedy="name the chosen.json they were run with, or run them again",
+            )

@@ -93,7 +93,7 @@ class RecordsTestbed:
     def pairs(self, ratio: str) -> int:
         """Forget pairs per optimiser step."""
         own = len(self.parts[ratio].forget) // 12
-        return self.pairs_per_step or max(8, min(32, own))
+        return self.pairs_per_step or max(8, min(32, own // 4 * 4))
 
     def refuses(self, method: str) -> str | None:
         """Every method can run on text."""
@@ -149,7 +149,7 @@ class RecordsTestbed:
         options = {**self.fixed(setting.method), **setting.objective_options}
         objective = build_objective(setting.method, options)
         pairs = self.pairs(ratio)
-        per_device = min(8, pairs)
+        per_device = max(n for n in range(1, 9) if pairs % n == 0)
         return Unlearner(
             model=self.model,
             forget=part.forget,
@@ -159,7 +159,7 @@ class RecordsTestbed:
                 learning_rate=setting.learning_rate,
                 max_steps=self.steps,
                 per_device_train_batch_size=per_device,
-                gradient_accumulation_steps=-(-pairs // per_device),
+                gradient_accumulation_steps=pairs // per_device,
                 seed=seed,
             ),
             device=self.device,

@@ -201,8 +201,15 @@ def reading_from(values: Mapping[str, Any], where: str) -> Reading:
         metric=str(values["metric"]),
         before=_number(values["before"], "before", where),
         after=_number(values["after"], "after", where),
-        n=None if values.get("n") in (None, "") else int(values["n"]),
+        n=_count(values.get("n"), where),
     )
+
+
+def _count(value: Any, where: str) -> int | None:
+    number = _number(value, "n", where)
+    if number is not None and (number != int(number) or number < 0):
+        raise RequestError(f"n is {value!r}", where=where, remedy="give a number of items")
+    return None if number is None else int(number)
 
 
 def _number(value: Any, name: str, where: str) -> float | None:

@@ -81,10 +81,14 @@ def read_table(file: str | Path) -> list[Reading]:
     """
     path = Path(file).expanduser()
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheets write a mark before the text
     except OSError as error:
         raise RequestError(
             f"cannot be read: {error.strerror}", where=str(path), remedy="check the path"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise RequestError(
+            f"byte {error.start + 1} is no UTF-8", where=str(path), remedy="save it as UTF-8"
         ) from None
     found: list[Reading] = []
     for number, values in _rows(path, text):

@@ -12,7 +12,7 @@ from unbelief.outputs import atomic_write, check_destination
 from unbelief.study import runs as running
 from unbelief.study import tables as texts
 from unbelief.study import tune as tuning
-from unbelief.study.chosen import document, read_chosen
+from unbelief.study.chosen import check_runs, check_testbed, document, read_chosen
 from unbelief.study.compare import table_document
 from unbelief.study.storage import open_storage
 from unbelief.study.testbed import Testbed
@@ -106,7 +106,9 @@ def run(
     if methods == "none":
         names = ()
     wanted = bed.ratios[:1] if ratios is None else _names(ratios)
-    work = running.tasks(read_chosen(chosen), names, list(seeds), wanted, variants)
+    content = read_chosen(chosen)
+    check_testbed(content, bed)
+    work = running.tasks(content, names, list(seeds), wanted, variants)
     if methods == "none":
         work = [task for task in work if "[" in task.label]
     if not work:
@@ -137,9 +139,11 @@ def table(
             remedy=f"end the file's name in one of {', '.join(FORMATS)}",
         )
     target = None if output is None else check_destination(output, overwrite)
-    content = table_document(running.read_runs(sources), comparisons, quantities)
+    found = running.read_runs(sources)
+    content = table_document(found, comparisons, quantities)
     search = None if chosen is None else read_chosen(chosen)
     if search is not None:
+        check_runs(search, found)
         content["search"] = search
     makers: dict[str, Callable[[], str]] = {
         ".md": lambda: texts.to_markdown(content, search),

@@ -26,6 +26,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from unbelief import processes
 from unbelief.errors import GuardError
+from unbelief.models.load import device_named
 from unbelief.objectives.base import Counts
 from unbelief.tokens import Row
 from unbelief.tokens.batch import grouped
@@ -256,7 +257,8 @@ def training_arguments(
         gradient_accumulation_steps=1,
         learning_rate=options.learning_rate,
         weight_decay=options.weight_decay,
-        warmup_steps=min(total, round(options.warmup_epochs * plan.steps_per_epoch)),
+        # The first step of a warm-up has learning rate 0: a run is never all warm-up.
+        warmup_steps=min(total - 1, round(options.warmup_epochs * plan.steps_per_epoch)),
         lr_scheduler_type=options.lr_scheduler_type,
         max_grad_norm=options.max_grad_norm,
         optim=options.optim,
@@ -272,6 +274,6 @@ def training_arguments(
         remove_unused_columns=False,
         dataloader_num_workers=0,
         disable_tqdm=True,
-        use_cpu=device == "cpu",
+        use_cpu=device_named(device).type == "cpu",
         ddp_find_unused_parameters=plan.world_size > 1,
     )
