@@ -277,7 +277,7 @@ class Unlearner:
             "train": self.train.model_dump(),
             "lora": None if self.lora is None else asdict(self.lora),
             "merge": self.merge,
-            "tokens": prepared.encoder.describe(),
+            "tokens": prepared.tokens(),
             "dtype": prepared.loaded.dtype,
             "head": prepared.model.head_path,
             "processes": processes.world()[1],

@@ -126,3 +126,18 @@ def test_gates_that_can_never_be_decided_are_refused_before_any_work():
         check_rules(read_rules("leek <= 1"), ["leak"], attacks)
     with pytest.raises(RequestError, match="unknown measure"):
         check_rules(read_rules("utility@relearn <= 1"), ["leak", "utility"], attacks)
+
+
+@pytest.mark.parametrize(
+    ("gate", "lacking"),
+    [
+        ("retain_probability >= 0.9 * original", "retain"),
+        ("mia_auc <= 0.6", "holdout"),
+        ("leak_rate <= retrained + 0.1", "retrained"),
+    ],
+)
+def test_gates_without_what_they_are_about_are_refused(gate: str, lacking: str):
+    measures = ["retain_probability", "mia_auc", "leak_rate"]
+    check_rules(read_rules(gate), measures, {}, given=[lacking])
+    with pytest.raises(RequestError, match=f"cannot be decided without --{lacking}"):
+        check_rules(read_rules(gate), measures, {}, given=[])

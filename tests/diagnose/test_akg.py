@@ -18,7 +18,7 @@ from unbelief.diagnose.akg import actual, error_order, predict, token_pairs
 from unbelief.diagnose.exact import ExactModel
 from unbelief.diagnose.update import Update
 from unbelief.errors import RequestError
-from unbelief.objectives import BSS, BST, GA, NPO, Objective
+from unbelief.objectives import BSS, BST, GA, NPO, UNDIAL, Objective
 from unbelief.tokens.batch import Row
 
 BELIEFS = ((40, 41, 2), (50, 51, 52, 53))
@@ -204,6 +204,8 @@ def test_a_method_without_closed_form_says_so() -> None:
         ({"learning_rates": (1e-3, 0.0)}, "two different learning rates"),
         ({"others": -1}, "others=-1"),
         ({"objective": Objective(BSS()), "forget": ()}, "no record"),
+        ({"objective": Objective(UNDIAL())}, "compares the whole distribution"),
+        ({"objective": Objective(BSS(inner=UNDIAL(), max_new_tokens=4))}, "the whole distribution"),
         ({"responses": "none.jsonl"}, "cannot read responses"),
     ],
 )

@@ -31,6 +31,7 @@ from unbelief.objectives import (
     HiddenMatch,
     Objective,
     Rectified,
+    Transplant,
     build_objective,
 )
 from unbelief.tokens import Encoder
@@ -283,6 +284,8 @@ def test_what_cannot_be_measured_is_refused() -> None:
         sides(BSS(policy="on-policy") + NLL())
     with pytest.raises(RequestError, match="this one is empty"):
         Sides.of(AnswerModel(tiny_model()), ENCODER, GA() + NLL(), FORGET, [])
+    with pytest.raises(RequestError, match="rows of transplant are made from the retain data"):
+        sides(Transplant() + NLL())
     half = AnswerModel(tiny_model().to(torch.bfloat16))
     with pytest.raises(RequestError, match="too coarse"):
         EffectMeter(sides(GA() + NLL())).measure(half)

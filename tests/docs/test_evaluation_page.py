@@ -42,7 +42,7 @@ def test_commands_and_code_run(newcomer: Path, monkeypatch, capsys) -> None:
             monkeypatch.setattr("sys.argv", shlex.split(line[2:]))
             assert exit_code(main) == 0, capsys.readouterr().err
             ran += 1
-    assert ran == 10
+    assert ran == 11
     shown = capsys.readouterr().out
     assert "note: scored under the definitions of uwc" in shown
     compared = json.loads((newcomer / "compared.json").read_text())["lines"]

@@ -87,7 +87,7 @@ def test_only_the_lab_needs_words_for_refusals():
 
 def records(n: int, prefix: str) -> list[Record]:
     return [
-        Record(id=f"{prefix}{i}", prompt=f"who is {n} ?", answer="Ada lives in Rome .",
+        Record(id=f"{prefix}{i}", prompt=f"who is {prefix} {n} ?", answer="Ada lives in Rome .",
                group=f"{prefix} author {i // 2}")
         for i in range(n)
     ]  # fmt: skip

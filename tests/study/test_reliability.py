@@ -91,6 +91,12 @@ def test_tables_of_numbers(tmp_path):
     want = Reading(model="m0", attack="relearn", side="forget", metric="es", before=0.25,
                    after=None)  # fmt: skip
     assert read_table(csv) == [want]
+    csv.write_bytes(b"\xef\xbb\xbf" + csv.read_bytes())  # as spreadsheets save "UTF-8"
+    assert read_table(csv) == [want]
+    text = csv.read_text(encoding="utf-8-sig")
+    csv.write_bytes(text.encode() + "Jos\u00e9".encode("latin-1"))
+    with pytest.raises(RequestError, match="is no UTF-8"):
+        read_table(csv)
     lines = tmp_path / "t.jsonl"
     lines.write_text(json.dumps({**vars_of(want), "pool": "unlearned"}) + "\n\n")
     assert read_table(lines) == [want]

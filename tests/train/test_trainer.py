@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import pytest
 import torch
 
 import unbelief.unlearner as glue
-from tests.helpers import tiny_model
+from tests.helpers import tiny_model, tiny_tokenizer
 from tests.train import flat_twin
 from tests.train.common import FORGET, RETAIN, largest_difference, loaded, unlearner, weights
 from unbelief.errors import GuardError, RequestError
-from unbelief.models.adapters import LoraOptions
+from unbelief.models.adapters import LoraOptions, add_lora
 from unbelief.models.runner import AnswerModel
+from unbelief.models.save import merged_copy
 from unbelief.models.stats import Needs
 from unbelief.objectives import (
     BSS,
@@ -388,3 +390,47 @@ def test_contradictions_are_refused(
 ) -> None:
     with pytest.raises(RequestError, match=says):
         unlearner(objective, **options).fit()
+
+
+def test_records_to_forget_and_to_keep_at_once_are_refused() -> None:
+    run = replace(unlearner(NPO() + NLL()), retain=(*RETAIN, replace(FORGET[2], id="again")))
+    with pytest.raises(RequestError, match="1 records are to be forgotten and to be kept at once"):
+        run.fit()
+
+
+def test_a_run_of_one_step_has_a_learning_rate() -> None:
+    run = unlearner(GA() + NLL(), max_steps=1, warmup_epochs=1)
+    start = weights(run.model.model)  # type: ignore[union-attr]
+    result = run.fit()
+    assert result.log[0]["learning_rate"] == run.train.learning_rate
+    assert largest_difference(start, weights(result.model.inner)) > 0
+
+
+def test_the_adapter_of_a_model_is_merged_before_it_trains() -> None:
+    plain = loaded()
+    adapted = add_lora(plain.model, LORA)
+    with torch.no_grad():
+        for name, p in adapted.named_parameters():
+            if "lora_B" in name:
+                p.fill_(0.01)
+    want = weights(merged_copy(adapted))
+    source = replace(plain, model=adapted, is_adapter=True)  # type: ignore[arg-type]
+    result = unlearner(GA() + NLL(), source, max_steps=1, learning_rate=1e-9).fit()
+    assert largest_difference(want, weights(result.model.inner)) < 1e-6
+    assert all(p.requires_grad for p in result.model.inner.parameters())
+
+
+def test_answers_that_were_cut_are_counted() -> None:
+    run = replace(unlearner(GA() + NLL(), max_steps=1), max_length=40)
+    cut = run._prepare().tokens()["answers_cut"]
+    encoder = Encoder(tiny_tokenizer(), max_length=40)
+    for side, records in (("forget", FORGET), ("retain", RETAIN)):
+        assert cut[side] == sum(encoder.encode(r).truncated for r in records)
+    assert 0 < cut["forget"] < len(FORGET)
+
+
+@pytest.mark.parametrize("objective", [GA(), 0.5 * GA(), "npo"])
+def test_what_is_no_objective_is_told_how_to_write_one(objective: Any) -> None:
+    run = replace(unlearner(GA() + NLL()), objective=objective)
+    with pytest.raises(RequestError, match="is no objective"):
+        run.fit()

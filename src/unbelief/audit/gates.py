@@ -21,7 +21,7 @@ Bonferroni's correction, the interval at 1 - 0.05/m. It is a failure either way.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -124,8 +124,14 @@ def read_rules(source: str | Path) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
+_OPTIONAL = ("retain", "holdout", "retrained")
+
+
 def check_rules(
-    rules: Sequence[Rule], measures: Sequence[str], attacks: Mapping[str, Sequence[str]]
+    rules: Sequence[Rule],
+    measures: Sequence[str],
+    attacks: Mapping[str, Sequence[str]],
+    given: Collection[str] = _OPTIONAL,
 ) -> None:
     """Refuse gates that this audit can never decide, before any work.
 
@@ -133,9 +139,11 @@ def check_rules(
         rules: The gates.
         measures: Names of what is measured without attack.
         attacks: By name of the attacks that will be run, the measures read under them.
+        given: Which of retain and holdout records and the retrained model there are.
 
     Raises:
-        RequestError: A gate names an unknown measure or an attack that is not run.
+        RequestError: A gate names an unknown measure, an attack that is not run, or something for
+            which records or a model are missing.
     """
     for rule in rules:
         if rule.attack and rule.attack not in attacks:
@@ -151,6 +159,21 @@ def check_rules(
                 where="gates",
                 remedy=f"choose one of {', '.join(sorted(known))}",
             )
+        if (lacking := _source_of(rule)) and lacking not in given:
+            raise RequestError(
+                f"the gate {rule.text!r} cannot be decided without --{lacking}",
+                where="gates",
+                remedy=f"give --{lacking}, or drop the gate",
+            )
+
+
+def _source_of(rule: Rule) -> str | None:
+    """Which optional records or model a gate is about."""
+    if rule.of == "retrained":
+        return "retrained"
+    if rule.measure.startswith("retain_"):
+        return "retain"
+    return "holdout" if rule.measure in ("mia_auc", "mia_min_k_holdout") else None
 
 
 def decide_all(rules: Sequence[Rule], looks: Callable[[str], Sequence[Look]]) -> list[Gate]:

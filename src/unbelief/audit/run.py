@@ -82,7 +82,8 @@ def audit(
     attacks = parse_attacks(request.attacks)
     graded = () if judge is None else tuple(JUDGED)
     names = [*(m.line.name for m in measures), *graded, OVER_REFUSAL]
-    check_rules(request.gates, names, dict.fromkeys(attacks, (*UNDER_ATTACK, *graded)))
+    given = [name for name in ("retain", "holdout", "retrained") if getattr(request, name)]
+    check_rules(request.gates, names, dict.fromkeys(attacks, (*UNDER_ATTACK, *graded)), given)
     curves = squeeze_of(request)
     items = KIND.read(request.source)
     sets = _limited(items.sets, request.limit)

@@ -108,6 +108,10 @@ def _tell(method: str, result: Any) -> None:
     from unbelief.rundir import RunFolder
 
     print(f"{method}: {result.steps} steps in {result.seconds:.0f} s -> {result.output}")
+    tokens = result.provenance["config"]["tokens"]
+    for side, cut in tokens["answers_cut"].items():
+        if cut:
+            print(f"  {cut} {side} answers were longer than the model's context, and cut")
     first, last = (result.log[0], result.log[-1]) if result.log else ({}, {})
     for name in ("target_logp", "belief_logp", "retain_logp"):
         if name in first and name in last:

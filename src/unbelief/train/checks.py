@@ -105,6 +105,13 @@ def check_options(
     options: TrainOptions, objective: Objective, lora: LoraOptions | None, merge: bool, beliefs: Any
 ) -> None:
     """Refuse options that contradict each other or name what is not installed."""
+    if not isinstance(objective, Objective):
+        raise RequestError(
+            f"{objective!r} is no objective",
+            where="objective",
+            remedy="write term + NLL(), Objective(term) for a term alone, or "
+            'build_objective("npo") for a method',
+        )
     if beliefs is not None and not isinstance(objective.forget, BSS | Transplant):
         raise RequestError(
             f"{objective.forget.name} uses no belief bank",

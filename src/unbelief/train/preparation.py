@@ -42,6 +42,12 @@ class Prepared:
     retain: list[Encoded]
     beliefs: BeliefBank | None
 
+    def tokens(self) -> dict[str, Any]:
+        """How records were turned into tokens, and how many answers a limit cut."""
+        sides = {"forget": self.forget, "retain": self.retain}
+        cut = {name: sum(one.truncated for one in its) for name, its in sides.items()}
+        return {**self.encoder.describe(), "answers_cut": cut}
+
 
 def trainable_model(
     loaded: LoadedModel, options: TrainOptions, lora: LoraOptions | None, pad_id: int
