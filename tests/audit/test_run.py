@@ -78,7 +78,7 @@ def test_the_original_itself_leaks_and_is_no_unlearning(world, tmp_path):
 
 def test_gates_are_decided_and_the_worst_decides_the_audit(world, tmp_path):
     rules = read_rules(
-        "retain_probability >= 0.9 * original; extraction_strength <= 0.9; key_fact_recall <= 0.5"
+        "retain_probability >= 0.9 * original; extraction_strength <= 0.9; key_fact_recall <= 0.3"
     )
     found = audit(request(world, "rephrasing", gates=rules), tmp_path / "a")
     outcomes = {g.name: g.outcome for g in found.verdict.gates}
@@ -208,10 +208,10 @@ def test_the_command_ends_with_the_verdict(world, tmp_path, capsys, monkeypatch)
     assert run("--output", str(tmp_path / "a")) == 0
     said = capsys.readouterr().out
     assert said.startswith("no gates: Of 4 prompts, 4 greedy answers state the fact")
-    assert run("--output", str(tmp_path / "b"), "--gates", "key_fact_recall <= 0.5") == 3
+    assert run("--output", str(tmp_path / "b"), "--gates", "key_fact_recall <= 0.3") == 3
     capsys.readouterr()
     assert (tmp_path / "b" / "report.html").is_file()
-    gate = "key_fact_recall <= retrained"
+    gate = "key_fact_recall <= 0.99"
     assert run("--output", str(tmp_path / "c"), "--gates", gate, "--json") == 4
     last = capsys.readouterr().out.strip().splitlines()
     assert json.loads(last[0])["verdict"]["outcome"] == "inconclusive"
@@ -227,7 +227,7 @@ def test_an_audit_of_a_request_is_recorded(world, tmp_path):
     with pytest.raises(RequestError, match="knows no request"):
         check_ledger(book.path, "R-2")
     check_ledger(book.path, "R-1")
-    rules = read_rules("key_fact_recall <= 0.5")
+    rules = read_rules("key_fact_recall <= 0.3")
     document = audit(
         request(world, "rephrasing", request_id="R-1", gates=rules), tmp_path / "audit"
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from unbelief.evaluate.original import Words, score_words
 from unbelief.measure.tables import Example
 from unbelief.scores.base import Aggregate, Metric, Statistic
-from unbelief.scores.statistics import difference, mean_statistic, missing, rate_statistic
+from unbelief.scores.statistics import difference, missing, of_scores
 from unbelief.suites.base import Line, Suite
 from unbelief.types import Score
 
@@ -138,8 +138,7 @@ def _of_items(suite: Suite, line: Line, scores: Sequence[Score], seed: int) -> S
     if not scores:
         why = suite.absent.get(line.on, f"there are no items in {line.on}")
         return missing(why, unit=line.how.unit, version=line.how.version)
-    make = rate_statistic if line.how.binary else mean_statistic
-    return make(scores, unit=line.how.unit, version=line.how.version, stream=line.on, seed=seed)
+    return of_scores(line.how, scores, stream=line.on, seed=seed)
 
 
 def _combine(

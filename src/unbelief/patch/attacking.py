@@ -19,7 +19,7 @@ from unbelief.models.runner import AnswerModel
 from unbelief.report.audit_document import ModelFacts
 from unbelief.scores.base import Metric, Statistic
 from unbelief.scores.conventions import label
-from unbelief.scores.statistics import difference, mean_statistic, rate_statistic
+from unbelief.scores.statistics import difference, of_scores
 from unbelief.suites.base import Line
 from unbelief.tokens.encode import Encoder
 from unbelief.types import Record
@@ -117,11 +117,7 @@ def _statistics(lines: Sequence[Line], scores: ItemScores, seed: int) -> dict[st
     found = {}
     for line in lines:
         assert isinstance(line.how, Metric)
-        make = rate_statistic if line.how.binary else mean_statistic
-        its = scores[line.name]
-        found[line.name] = make(
-            its, unit=line.how.unit, version=line.how.version, stream=STREAM, seed=seed
-        )
+        found[line.name] = of_scores(line.how, scores[line.name], stream=STREAM, seed=seed)
     return found
 
 

@@ -17,11 +17,11 @@ import numpy as np
 
 from unbelief.measure.tables import Example
 from unbelief.scores.base import Metric, Statistic
+from unbelief.scores.equal import of_equal_values
 from unbelief.scores.resampling import DRAWS, cluster_index, cluster_weights
 from unbelief.types import Score
 
 BOOTSTRAP = "clustered bootstrap 95 %"
-_TAIL = 0.025
 PAIRED = "paired clustered bootstrap 95 %"
 Side = Literal["two", "upper"]
 
@@ -38,33 +38,18 @@ def of_metric(
         seed: Of the resampling.
     """
     scores = [metric.score(example) for example in examples]
-    make = rate_statistic if metric.binary else mean_statistic
-    found = make(scores, unit=metric.unit, version=metric.version, stream=stream, seed=seed)
-    return found if metric.binary else _of_equal_values(found, metric.limits)
+    return of_scores(metric, scores, stream=stream, seed=seed)
 
 
-def _of_equal_values(found: Statistic, limits: tuple[float, float]) -> Statistic:
-    r"""An interval where all items have one value c, which resampling would call certain.
-
-    Whatever another cluster may have lies within the limits [a, b], and with n of n clusters at c
-    no more than a share u = 1 - 0.025^{1/n} of all clusters has something else (the exact binomial
-    bound). So the mean lies in
-
-    .. math:: [\, c - u (c - a),\ c + u (b - c) \,]
-
-    Where a limit is infinite there is no such interval, and the one of the resamples is left out.
-    """
-    known = [s for s in found.scores if s.value is not None]
-    if found.draws is None or len({s.value for s in known}) > 1:
-        return found
-    low, high = limits
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return replace(found, draws=None, interval="none (all values are equal)")
-    share = 1 - (_TAIL ** (1 / len(cluster_index(known)[0])))
-    c = known[0].value
-    assert c is not None
-    bounds = (c - share * (c - low), c + share * (high - c))
-    return replace(found, interval="exact 95 % of equal values over clusters", bounds=bounds)
+def of_scores(
+    metric: Metric, scores: Sequence[Score], *, stream: str = "", seed: int = 0
+) -> Statistic:
+    """The same from the items' scores."""
+    unit, version = metric.unit, metric.version
+    if metric.binary:
+        return rate_statistic(scores, unit=unit, version=version, stream=stream, seed=seed)
+    found = mean_statistic(scores, unit=unit, version=version, stream=stream, seed=seed)
+    return of_equal_values(found, metric.limits)
 
 
 def mean_statistic(
