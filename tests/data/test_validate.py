@@ -69,12 +69,15 @@ def test_hollow_answers() -> None:
             record("3", "p3", "NaN"),
             record("4", "p4", "x", choices=("x", "y"), correct_choice=0),
             record("5", "p5", "true fact", perturbed=("False fact", "True, fact!")),
+            record("6", "p6", "born on 8 September 1956", facts=("1956-09-08",)),
+            record("7", "p7", "born on 8 September 1956", facts=("1956-09-08", "8 September")),
         ]
     )
     assert ids(report, "empty-answer") == [("1",)]
     assert ids(report, "short-answer") == [("2",)]  # two letters; 4 is a choice
     assert ids(report, "missing-marker") == [("3",)]
     assert ids(report, "perturbed-is-true") == [("5",)]
+    assert ids(report, "absent-fact") == [("6",)]
 
 
 def test_overlaps_between_the_sets() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,11 +16,12 @@ import unbelief.unlearner as glue
 from tests.helpers import tiny_model, tiny_tokenizer
 from tests.train import flat_twin
 from tests.train.common import FORGET, RETAIN, largest_difference, loaded, unlearner, weights
+from unbelief.cli import commands
 from unbelief.errors import GuardError, RequestError
 from unbelief.models.adapters import LoraOptions, add_lora
 from unbelief.models.runner import AnswerModel
 from unbelief.models.save import merged_copy
-from unbelief.models.stats import Needs
+from unbelief.models.stats import AnswerStats, Needs
 from unbelief.objectives import (
     BSS,
     BST,
@@ -434,3 +436,28 @@ def test_what_is_no_objective_is_told_how_to_write_one(objective: Any) -> None:
     run = replace(unlearner(GA() + NLL()), objective=objective)
     with pytest.raises(RequestError, match="is no objective"):
         run.fit()
+
+
+class Loud(GA):
+    """Logs under a name that is the log's own."""
+
+    def diagnostics(self, stats: AnswerStats) -> dict[str, torch.Tensor]:
+        return {"target_logp": torch.full_like(stats.logp.detach(), 7.0)}
+
+
+def test_a_term_does_not_write_over_what_the_log_says() -> None:
+    with pytest.raises(RequestError, match="logs 'target_logp', and such names are the log's own"):
+        unlearner(Loud() + NLL()).fit()
+
+
+def test_a_run_in_words_compares_epochs(capsys: pytest.CaptureFixture[str]) -> None:
+    # Two steps an epoch: -1 and -3 in the first, -5 and -6 in the second.
+    log = [{"epoch": e, "target_logp": v} for e, v in ((0.5, -1), (1, -3), (1.5, -5), (2, -6))]
+    cut = {"config": {"tokens": {"answers_cut": {"forget": 2, "retain": 0}}}}
+    result = SimpleNamespace(
+        steps=4, seconds=1.0, output="out", log=log, beliefs=None, provenance=cut
+    )
+    commands._tell("ga", result)
+    said = capsys.readouterr().out
+    assert "target_logp per token and epoch, each before its update: -2.000 -> -5.500 nats" in said
+    assert "2 forget answers were longer" in said and "retain answers" not in said

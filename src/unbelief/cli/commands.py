@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import statistics
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -112,11 +114,16 @@ def _tell(method: str, result: Any) -> None:
     for side, cut in tokens["answers_cut"].items():
         if cut:
             print(f"  {cut} {side} answers were longer than the model's context, and cut")
-    first, last = (result.log[0], result.log[-1]) if result.log else ({}, {})
     for name in ("target_logp", "belief_logp", "retain_logp"):
-        if name in first and name in last:
-            values = f"{first[name]:.3f} in the first step, {last[name]:.3f} in the last"
-            print(f"  mean {name} per token: {values} (nats, each before its update)")
+        # Epochs, not steps: steps are about other records.
+        epochs: dict[int, list[float]] = {}
+        for entry in result.log:
+            if name in entry:
+                epochs.setdefault(math.ceil(entry["epoch"]), []).append(entry[name])
+        means = [f"{statistics.fmean(values):.3f}" for values in epochs.values()]
+        if means:
+            change = means[0] if len(means) == 1 else f"{means[0]} -> {means[-1]}"
+            print(f"  mean {name} per token and epoch, each before its update: {change} nats")
     if result.beliefs is None:
         return
     bank = RunFolder(result.output).beliefs(0)

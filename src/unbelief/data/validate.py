@@ -12,6 +12,7 @@ from typing import TypeVar
 from unbelief.data.findings import DataReport, Example, Finding, Kind
 from unbelief.data.overlap import nearest, normalise
 from unbelief.types import Record
+from unbelief.wording.facts import key_facts, recalled
 
 NEAR = 0.6
 """Similarity from which two records count as near-duplicates.
@@ -108,7 +109,7 @@ class _Set:
 
     def findings(self, min_answer: int) -> list[Finding]:
         """Look at the set alone."""
-        empty, short, missing, untrue = [], [], [], []
+        empty, short, missing, untrue, unstated = [], [], [], [], []
         for i, record in enumerate(self.records):
             letters = sum(c.isalnum() for c in record.answer)
             if not record.answer.strip():
@@ -119,11 +120,14 @@ class _Set:
                 short.append(i)
             if any(normalise(p) == self.plain_answers[i] for p in record.perturbed):
                 untrue.append(i)
+            if record.facts and max(recalled(key_facts(record), record.answer), default=0) < 1:
+                unstated.append(i)
         alone: tuple[tuple[Kind, list[int]], ...] = (
             ("empty-answer", empty),
             ("short-answer", short),
             ("missing-marker", missing),
             ("perturbed-is-true", untrue),
+            ("absent-fact", unstated),
         )
         return [self.finding(kind, [(i, None) for i in found]) for kind, found in alone] + (
             self._repeats()

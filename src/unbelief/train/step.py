@@ -217,6 +217,12 @@ class StepLoss:
         term = self.objective.term(side.side)
         assert term is not None
         for name, values in term.diagnostics(stats).items():
+            if name.endswith(("_logp", "_loss")):
+                raise RequestError(
+                    f"the term {term.name!r} logs {name!r}, and such names are the log's own",
+                    where=f"{type(term).__qualname__}.diagnostics",
+                    remedy="give it a name that ends otherwise than in _logp or _loss",
+                )
             per_token = len(values) == len(stats.segment)
             self.tally.add(name, values[counted[stats.segment] if per_token else counted])
 
