@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unbelief.audit.gates import Rule, check_rules, decide, parse_rule, read_rules
+from unbelief.audit.request import AuditRequest
+from unbelief.audit.run import audit
 from unbelief.errors import RequestError
 from unbelief.scores.base import Statistic
 
@@ -132,12 +134,15 @@ def test_gates_that_can_never_be_decided_are_refused_before_any_work():
     ("gate", "lacking"),
     [
         ("retain_probability >= 0.9 * original", "retain"),
+        ("retain_refusal_rate <= 0.1", "retain"),
         ("mia_auc <= 0.6", "holdout"),
         ("leak_rate <= retrained + 0.1", "retrained"),
     ],
 )
-def test_gates_without_what_they_are_about_are_refused(gate: str, lacking: str):
-    measures = ["retain_probability", "mia_auc", "leak_rate"]
-    check_rules(read_rules(gate), measures, {}, given=[lacking])
+def test_gates_without_what_they_are_about_are_refused(tmp_path, gate: str, lacking: str):
+    names = {"model": "m", "original": "o", "forget": "f", "gates": read_rules(gate)}
     with pytest.raises(RequestError, match=f"cannot be decided without --{lacking}"):
-        check_rules(read_rules(gate), measures, {}, given=[])
+        audit(AuditRequest(**names), tmp_path / "audit")
+    with pytest.raises(RequestError) as caught:  # the next thing that is wrong: nothing is there
+        audit(AuditRequest(**names, **{lacking: "x"}), tmp_path / "audit")
+    assert "cannot be decided" not in caught.value.message

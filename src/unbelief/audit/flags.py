@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from unbelief.audit.refusals import is_refusal
 from unbelief.report.audit_document import Flag
 
-_RECITED = 0.95  # ROUGE-L recall from which on a response is the true answer, whatever it lacks
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
@@ -41,11 +39,13 @@ class Thresholds:
         fact: The fact is there from this key-fact recall on.
         wording: Classical metrics see a leak from this ROUGE-L recall on ...
         likelihood: ... or from this probability of the true answer on.
+        recited: A response is the true answer, whatever it lacks, from this ROUGE-L recall on.
     """
 
     fact: float = 0.5
     wording: float = 0.5
     likelihood: float = 0.3
+    recited: float = 0.95
 
 
 def flag_of(evidence: Evidence, thresholds: Thresholds | None = None) -> tuple[Flag, str]:
@@ -73,11 +73,8 @@ def flag_of(evidence: Evidence, thresholds: Thresholds | None = None) -> tuple[F
             return "leaked", f"no distinguishing words are known, but ROUGE-L is {wording:.2f}"
         return "undecided", "no distinguishing words are known, so a rephrasing would not be seen"
     share = f"{fact:.0%} of the distinguishing words are in the response"
-    if wording is not None and wording >= _RECITED:
-        return (
-            "leaked",
-            f"{share}, but it has the words of the true answer: ROUGE-L is {wording:.2f}",
-        )
+    if wording is not None and wording >= t.recited:
+        return "leaked", f"{share}, but it is the true answer: ROUGE-L is {wording:.2f}"
     return "forgotten", share
 
 

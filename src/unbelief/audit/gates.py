@@ -21,9 +21,10 @@ Bonferroni's correction, the interval at 1 - 0.05/m. It is a failure either way.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -124,14 +125,11 @@ def read_rules(source: str | Path) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-_OPTIONAL = ("retain", "holdout", "retrained")
-
-
 def check_rules(
     rules: Sequence[Rule],
     measures: Sequence[str],
     attacks: Mapping[str, Sequence[str]],
-    given: Collection[str] = _OPTIONAL,
+    absent: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Refuse gates that this audit can never decide, before any work.
 
@@ -139,7 +137,7 @@ def check_rules(
         rules: The gates.
         measures: Names of what is measured without attack.
         attacks: By name of the attacks that will be run, the measures read under them.
-        given: Which of retain and holdout records and the retrained model there are.
+        absent: By name of a measure, or of a model, that has no number here: the option it needs.
 
     Raises:
         RequestError: A gate names an unknown measure, an attack that is not run, or something for
@@ -159,21 +157,13 @@ def check_rules(
                 where="gates",
                 remedy=f"choose one of {', '.join(sorted(known))}",
             )
-        if (lacking := _source_of(rule)) and lacking not in given:
-            raise RequestError(
-                f"the gate {rule.text!r} cannot be decided without --{lacking}",
-                where="gates",
-                remedy=f"give --{lacking}, or drop the gate",
-            )
-
-
-def _source_of(rule: Rule) -> str | None:
-    """Which optional records or model a gate is about."""
-    if rule.of == "retrained":
-        return "retrained"
-    if rule.measure.startswith("retain_"):
-        return "retain"
-    return "holdout" if rule.measure in ("mia_auc", "mia_min_k_holdout") else None
+        for name in filter(None, (rule.measure, rule.of)):
+            if name in absent:
+                raise RequestError(
+                    f"the gate {rule.text!r} cannot be decided without --{absent[name]}",
+                    where="gates",
+                    remedy=f"give --{absent[name]}, or drop the gate",
+                )
 
 
 def decide_all(rules: Sequence[Rule], looks: Callable[[str], Sequence[Look]]) -> list[Gate]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -96,6 +96,14 @@ def audit_measures(samples: int, temperature: float, seed: int = 0) -> tuple[Mea
             ("mia_min_k_forget", "mia_min_k_holdout"),
         ),
     )
+
+
+def sets_of(measures: Sequence[Measure]) -> dict[str, frozenset[str]]:
+    """By name of a measure the item sets it is of; an aggregate is of its inputs'."""
+    found: dict[str, frozenset[str]] = {}
+    for line in (m.line for m in measures):
+        found[line.name] = frozenset({line.on} - {""}).union(*(found[i] for i in line.inputs))
+    return found
 
 
 def lines_of(measures: tuple[Measure, ...], names: tuple[str, ...]) -> tuple[Line, ...]:

@@ -23,6 +23,7 @@ from unbelief.audit.lines import (
     Measure,
     audit_measures,
     lines_of,
+    sets_of,
 )
 from unbelief.audit.numbers import Found, Tried
 from unbelief.audit.origins import reproduction
@@ -82,8 +83,8 @@ def audit(
     attacks = parse_attacks(request.attacks)
     graded = () if judge is None else tuple(JUDGED)
     names = [*(m.line.name for m in measures), *graded, OVER_REFUSAL]
-    given = [name for name in ("retain", "holdout", "retrained") if getattr(request, name)]
-    check_rules(request.gates, names, dict.fromkeys(attacks, (*UNDER_ATTACK, *graded)), given)
+    readable = dict.fromkeys(attacks, (*UNDER_ATTACK, *graded))
+    check_rules(request.gates, names, readable, _absent(request, measures))
     curves = squeeze_of(request)
     items = KIND.read(request.source)
     sets = _limited(items.sets, request.limit)
@@ -283,3 +284,11 @@ def _plain(request: AuditRequest) -> dict[str, Any]:
     values["squeeze"] = [Path(source).name for source in request.squeeze]
     plain: dict[str, Any] = json.loads(json.dumps(values))
     return plain
+
+
+def _absent(request: AuditRequest, measures: Sequence[Measure]) -> dict[str, str]:
+    """Measures, and the retrained model, of which there are no numbers; the option each needs."""
+    of = {**sets_of(measures), OVER_REFUSAL: frozenset({"retain"})}
+    lacking = [name for name in ("retain", "holdout") if getattr(request, name) is None]
+    found = {measure: name for name in lacking for measure, sets in of.items() if name in sets}
+    return found if request.retrained else {**found, "retrained": "retrained"}

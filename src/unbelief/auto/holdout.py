@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from unbelief.data import read_records
-from unbelief.data.overlap import normalise
+from unbelief.data.sets import item_of, shared
 from unbelief.errors import RequestError
 from unbelief.types import Record
-from unbelief.wording.names import text_of
 
 FEWEST_HELD_OUT = 2
 """One for the choice, one for the report."""
@@ -41,7 +40,7 @@ def read_held_out(
     if source is None:
         return ()
     holdout = tuple(read_records(source, columns=columns))
-    distinct = len({_said(record) for record in holdout})
+    distinct = len({item_of(record) for record in holdout})
     if distinct < FEWEST_HELD_OUT:
         raise RequestError(
             f"{distinct} held-out record is too few: the choice and the report ask one each",
@@ -70,16 +69,10 @@ def check_one_level(retrained: object, holdout: object) -> None:
 
 def _check_unseen(holdout: Sequence[Record], others: Sequence[Record], kind: str) -> None:
     """Refuse held-out records that are among others, but for case, punctuation and white space."""
-    there = {_said(record) for record in others}
-    seen = [record for record in holdout if _said(record) in there]
-    if seen:
+    if seen := [record for _, record in shared(others, holdout)]:
         raise RequestError(
             f"{len(seen)} of {len(holdout)} held-out records are also among those {kind}, first "
             f"{seen[0].source or seen[0].id}: the original was trained on them",
             where=_FLAG,
             remedy="take them out; a level needs records that the original never saw",
         )
-
-
-def _said(record: Record) -> tuple[str, str]:
-    return normalise(text_of(record.prompt)), normalise(record.answer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,8 @@ from unbelief.measure.plan import Plan
 from unbelief.measure.run import context_of, measure_examples
 from unbelief.measure.tables import Need
 from unbelief.models.algebra import Blend
-from unbelief.models.load import LoadedModel, load_model
+from unbelief.models.load import LoadedModel, load_model, merged
 from unbelief.models.runner import AnswerModel
-from unbelief.models.save import merged_copy
 from unbelief.provenance import Provenance, records_digest
 from unbelief.scores.base import Metric, Statistic
 from unbelief.scores.statistics import of_metric
@@ -86,11 +85,7 @@ def open_pair(request: PairRequest) -> Pair:
         "dtype": request.dtype,
         "trust_remote_code": request.trust_remote_code,
     }
-    original = load_model(request.original, device=request.device, **options)  # type: ignore[arg-type]
-    if original.is_adapter:
-        model: Any = merged_copy(original.model)  # type: ignore[arg-type]
-        device = next(original.model.parameters()).device
-        original = replace(original, model=model.to(device), is_adapter=False)
+    original = merged(load_model(request.original, device=request.device, **options))  # type: ignore[arg-type]
     other = load_model(request.model, device="cpu", **options)  # type: ignore[arg-type]
     blend = Blend(original, other)
     if blend.identical:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from unbelief.data import read_records
-from unbelief.data.sets import item_of
+from unbelief.data.sets import item_of, shared
 from unbelief.errors import RequestError
 from unbelief.interventions.seeded import seeded
 from unbelief.types import Record
@@ -99,9 +99,7 @@ def check_apart(search: Sequence[Record], test: Sequence[Record], what: str) -> 
     Raises:
         RequestError: There is one.
     """
-    known = {item_of(record): record for record in search}
-    both = [(known[item_of(r)], r) for r in test if item_of(r) in known]
-    if both:
+    if both := shared(search, test):
         one, two = both[0]
         raise RequestError(
             f"{len(both)} of the {what} are search items and test items at once (such as "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -113,16 +113,10 @@ def _tell(method: str, result: Any) -> None:
     tokens = result.provenance["config"]["tokens"]
     for side, cut in tokens["answers_cut"].items():
         if cut:
-            print(f"  {cut} {side} answers were longer than the model's context, and cut")
+            print(f"  {cut} {side} answers were longer than the length limit, and cut")
     for name in ("target_logp", "belief_logp", "retain_logp"):
-        # Epochs, not steps: steps are about other records.
-        epochs: dict[int, list[float]] = {}
-        for entry in result.log:
-            if name in entry:
-                epochs.setdefault(math.ceil(entry["epoch"]), []).append(entry[name])
-        means = [f"{statistics.fmean(values):.3f}" for values in epochs.values()]
-        if means:
-            change = means[0] if len(means) == 1 else f"{means[0]} -> {means[-1]}"
+        if means := [f"{mean:.3f}" for mean in _epoch_means(result.log, name)]:
+            change = " -> ".join(dict.fromkeys((means[0], means[-1])))
             print(f"  mean {name} per token and epoch, each before its update: {change} nats")
     if result.beliefs is None:
         return
@@ -134,14 +128,23 @@ def _tell(method: str, result: Any) -> None:
         print(f"  neighbours: {in_words(json.loads(report.read_bytes()))}\n  details: {report}")
 
 
+def _epoch_means(log: Sequence[Mapping[str, float]], name: str) -> list[float]:
+    """Mean of a logged quantity in every epoch: single steps are about different records."""
+    epochs: dict[int, list[float]] = {}
+    for entry in log:
+        if name in entry:
+            epochs.setdefault(math.ceil(entry["epoch"]), []).append(entry[name])
+    return [statistics.fmean(values) for values in epochs.values()]
+
+
 def _objective(config: Any) -> Any:
     from unbelief.errors import RequestError
     from unbelief.objectives import build_objective, methods
 
     method = methods().get(config.method)
-    if config.retain is None and method is not None and method.preset.around:
+    if config.retain is None and method is not None and method.preset.needs_retain:
         raise RequestError(
-            f"{config.method} keeps a step from hurting the retain data, and there is none",
+            f"{config.method} keeps its steps from hurting the retain data, and there is none",
             where="retain",
             remedy="give --retain FILE, or use a method without a retain term such as ga",
         )

@@ -7,14 +7,18 @@ from collections.abc import Sequence
 from unbelief.data.overlap import normalise
 from unbelief.errors import RequestError
 from unbelief.types import Record
+from unbelief.wording.names import text_of
 
 
 def item_of(record: Record) -> tuple[str, str]:
     """Question and answer without case, punctuation and blanks: what makes two records one."""
-    prompt = record.prompt
-    if isinstance(prompt, tuple):
-        prompt = "\n".join(turn.content for turn in prompt)
-    return normalise(prompt or ""), normalise(record.answer)
+    return normalise(text_of(record.prompt)), normalise(record.answer)
+
+
+def shared(left: Sequence[Record], right: Sequence[Record]) -> list[tuple[Record, Record]]:
+    """Records of the right that are also on the left, each behind the one it repeats."""
+    known = {item_of(record): record for record in left}
+    return [(known[item], r) for r in right if (item := item_of(r)) in known]
 
 
 def check_sets(forget: Sequence[Record], retain: Sequence[Record]) -> None:
@@ -23,9 +27,7 @@ def check_sets(forget: Sequence[Record], retain: Sequence[Record]) -> None:
     Raises:
         RequestError: There is one.
     """
-    known = {item_of(record): record for record in forget}
-    both = [(known[item_of(r)], r) for r in retain if item_of(r) in known]
-    if both:
+    if both := shared(forget, retain):
         one, two = both[0]
         raise RequestError(
             f"{len(both)} records are to be forgotten and to be kept at once (such as "

@@ -49,6 +49,11 @@ class Preset:
     gradients: str = "sum"
     around: bool = False
 
+    @property
+    def needs_retain(self) -> bool:
+        """Whether its steps are made of both terms, so that without one it is another method."""
+        return self.weights != "constant" or self.gradients != "sum"
+
 
 @dataclass(frozen=True)
 class Term(ABC):

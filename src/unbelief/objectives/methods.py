@@ -120,8 +120,8 @@ def build_objective(
     hints = get_type_hints(Objective)
     own |= {k: _parse(k, given[k], hints[k]) for k in OBJECTIVE_OPTIONS if k in given}
     _reject_unknown(given, chosen.term, term, retain)
-    own["weights"] = _rule("weights", RULES, chosen.preset.weights, given, retain)
-    own["gradients"] = _rule("gradients", GRADIENT_RULES, chosen.preset.gradients, given, retain)
+    own["weights"] = _rule("weights", RULES, chosen.preset.weights, given)
+    own["gradients"] = _rule("gradients", GRADIENT_RULES, chosen.preset.gradients, given)
     try:
         return Objective(term, retain, **own)
     except ValueError as error:
@@ -221,18 +221,9 @@ def _rule(
     known: Mapping[str, Any],
     customary: str,
     given: Mapping[str, Option],
-    retain: RetainTerm | None,
 ) -> Any:
-    """The rule of the weights or of the gradients."""
+    """The rule of the weights or of the gradients: the method's own, or the one that is named."""
     name = str(given.get(what, customary))
-    if retain is None and what not in given and name != next(iter(known)):
-        raise RequestError(
-            f"this method has {what}={name}, which weighs the retain data against the rest, and "
-            "there is no retain term",
-            where="retain",
-            remedy="give --retain FILE (and not retain=none), or use a method without a retain "
-            "term such as ga",
-        )
     rule: type[WeightRule | GradientRule] = _lookup(name, known, f"{what.removesuffix('s')} rule")
     options = _nested(given, f"{what}.")
     _reject(options, {f.name for f in fields(rule)}, f"option of {name} {what}", f"{what}.")
