@@ -16,7 +16,6 @@ from unbelief.measure import answers as module
 from unbelief.measure.answers import Scored, can_pack, packed_stats, score, window_of
 from unbelief.measure.jobs import Answer, Question
 from unbelief.measure.packs import Batch, Pack, batches_of
-from unbelief.measure.tree import Tree
 from unbelief.models.runner import AnswerModel
 
 SHAPES = ((12, (5, 3, 7)), (9, (1, 4)), (6, (2,)), (0, (6, 4)), (3, (1, 1, 1, 1)))
@@ -108,7 +107,7 @@ def test_a_window_shorter_than_the_sequence_is_noticed(
     assert not packed and "differ from them by up to" in path
 
 
-def test_attention_that_takes_no_mask_gets_plain_rows() -> None:
+def test_attention_that_takes_no_paths_gets_plain_rows() -> None:
     model = answer_model()
     model.inner.config._attn_implementation = "flash_attention_2"
     packed, path = can_pack(model, questions())
@@ -128,13 +127,12 @@ def test_a_model_that_refuses_packs_gets_plain_rows(
 
 
 def test_answers_that_see_each_other_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = module.tree_of
+    real = module.paths_of
 
-    def causal(pack: Pack) -> Tree:
-        tree = real(pack)
-        return replace(tree, seen=np.tril(np.ones_like(tree.seen)))
+    def causal(_: Any, seen: np.ndarray, **where: Any) -> Any:
+        return real([np.arange(len(seen))], seen, **where)
 
-    monkeypatch.setattr(module, "tree_of", causal)
+    monkeypatch.setattr(module, "paths_of", causal)
     packed, path = can_pack(answer_model(), questions())
     assert not packed and "differ" in path
 

@@ -16,6 +16,7 @@ from unbelief.measure.tree import Tree, tree_of
 from unbelief.models.dense import stats_from_logits
 from unbelief.models.head import TokenInputs, answer_stats
 from unbelief.models.inside import original_forward
+from unbelief.models.paths import Paths, along, has_paths, paths_of
 from unbelief.models.runner import AnswerModel
 from unbelief.models.stats import AnswerStats, Needs
 
@@ -103,23 +104,24 @@ def _split(stats: AnswerStats, packs: Sequence[Pack]) -> Iterator[Scored]:
 
 @torch.no_grad()
 def packed_stats(model: AnswerModel, packs: Sequence[Pack]) -> AnswerStats:
-    """Statistics of the answers of some packs, pack after pack, each token of a tree once.
+    """Statistics of the answers of some packs, pack after pack, each token of their tree once.
 
     Prompts are not empty.
     """
-    trees = [tree_of(pack) for pack in packs]
-    inputs = _inputs(model, trees)
-    row, predictor, target = _scored(packs, trees, model.device)
-    index = _of_answers(packs, trees).to(model.device)
+    tree = tree_of(packs)
+    inputs, paths = _inputs(model, tree)
+    predictor, target, index = _scored(tree, model.device)
     wanted = torch.zeros_like(target, dtype=torch.bool)
     wanted[index[_moments(packs).to(model.device)]] = True
 
     def call() -> Tensor:
-        if model.head_path == "head":
-            out = model.inner.base_model(**inputs, use_cache=False).last_hidden_state
-        else:
-            out = original_forward(model.inner)(**inputs, use_cache=False).logits
-        return out[row, predictor]
+        with along(model.inner.config, paths) as more:
+            if model.head_path == "head":
+                backbone = model.inner.base_model
+                out = backbone(**inputs, **more, use_cache=False).last_hidden_state
+            else:
+                out = original_forward(model.inner)(**inputs, **more, use_cache=False).logits
+        return out[0, predictor]
 
     predicting = model.within(model.model, call)
     ones = torch.ones(len(target), device=model.device)
@@ -131,55 +133,37 @@ def packed_stats(model: AnswerModel, packs: Sequence[Pack]) -> AnswerStats:
     return _picked(stats, index, [len(a.ids) for pack in packs for a in pack.answers])
 
 
-def _inputs(model: AnswerModel, trees: Sequence[Tree]) -> dict[str, Tensor]:
-    """Ids, positions and the additive mask (R, 1, L, L) of inner tokens, right-padded.
-
-    Where a token sees another the mask is 0, else the lowest finite number. Not -inf: a position
-    that sees nothing (padding, a hidden first token) would be NaN, and 0 · NaN is NaN for those
-    who give it no weight.
-    """
-    inner = [np.flatnonzero(tree.inner) for tree in trees]
-    shape = (len(trees), max(map(len, inner)))
-    ids, position = np.full(shape, model.pad_id), np.zeros(shape, dtype=np.int64)
-    seen = np.zeros((*shape, shape[1]), dtype=bool)
-    for i, (tree, its) in enumerate(zip(trees, inner, strict=True)):
-        n = len(its)
-        ids[i, :n], position[i, :n] = tree.ids[its], tree.depth[its]
-        seen[i, :n, :n] = tree.seen[np.ix_(its, its)]
+def _inputs(model: AnswerModel, tree: Tree) -> tuple[dict[str, Tensor], Paths]:
+    """Ids and positions (1, N) of a tree's inner tokens, and the paths they are on."""
+    inner = tree.inner
+    column = np.cumsum(inner) - 1
+    paths = [column[prompt] for prompt in tree.prompts]
+    for prompt, answers in zip(tree.prompts, tree.answers, strict=True):
+        paths += [column[np.concatenate([prompt, answer[:-1]])] for answer in answers]
+    found = {"input_ids": tree.ids[inner], "position_ids": tree.depth[inner]}
+    inputs = {name: torch.from_numpy(its)[None].to(model.device) for name, its in found.items()}
     dtype, device = model.inner.dtype, model.device
-    mask = torch.zeros(seen.shape, dtype=dtype, device=device)
-    mask.masked_fill_(~torch.from_numpy(seen).to(device), torch.finfo(dtype).min)
-    return {
-        "input_ids": torch.from_numpy(ids).to(device),
-        "position_ids": torch.from_numpy(position).to(device),
-        "attention_mask": mask[:, None],
-    }
+    return inputs, paths_of(paths, tree.seen[inner], dtype=dtype, device=device)
 
 
-def _scored(
-    packs: Sequence[Pack], trees: Sequence[Tree], device: torch.device
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Row, predicting column and id of every token behind the prompts."""
-    starts = [len(pack.prompt_ids) for pack in packs]
-    row = [np.full(len(t.ids) - n, i) for i, (n, t) in enumerate(zip(starts, trees, strict=True))]
-    column = [np.cumsum(t.inner) - 1 for t in trees]
-    predictor = [c[t.parent[n:]] for n, t, c in zip(starts, trees, column, strict=True)]
-    target = [t.ids[n:] for n, t in zip(starts, trees, strict=True)]
-    found = [torch.from_numpy(np.concatenate(its)).to(device) for its in (row, predictor, target)]
-    return found[0], found[1], found[2]
+def _scored(tree: Tree, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """What is scored: the S tokens of a tree that are some answer's.
 
-
-def _of_answers(packs: Sequence[Pack], trees: Sequence[Tree]) -> Tensor:
-    """(T,) which of the trees' scored tokens each of the answers' tokens is."""
-    places, start = [], 0
-    for pack, tree in zip(packs, trees, strict=True):
-        places.append(tree.places - len(pack.prompt_ids) + start)
-        start += len(tree.ids) - len(pack.prompt_ids)
-    return torch.from_numpy(np.concatenate(places))
+    Returns:
+        (S,) inner token that predicts each; (S,) its id; (T,) which of them each token of the
+        answers is, answer after answer.
+    """
+    of_answers = np.concatenate([answer for answers in tree.answers for answer in answers])
+    scored = np.zeros(len(tree.ids), dtype=bool)
+    scored[of_answers] = True
+    predictor = (np.cumsum(tree.inner) - 1)[tree.parent[scored]]
+    found = (predictor, tree.ids[scored], (np.cumsum(scored) - 1)[of_answers])
+    predicting, target, index = (torch.from_numpy(its).to(device) for its in found)
+    return predicting, target, index
 
 
 def _picked(stats: AnswerStats, index: Tensor, lengths: Sequence[int]) -> AnswerStats:
-    """Statistics of the trees' tokens as those of the answers' tokens."""
+    """Statistics of a tree's tokens as those of the answers' tokens."""
     counts = torch.tensor(lengths)
     assert stats.hit is not None and stats.entropy is not None and stats.variance is not None
     return AnswerStats(
@@ -208,9 +192,9 @@ def can_pack(model: AnswerModel, questions: Sequence[Question]) -> tuple[bool, s
         questions: What will be scored.
     """
     config: Any = model.inner.config
-    kind = getattr(config, "_attn_implementation", None)
-    if kind not in ("eager", "sdpa"):
-        return False, f"plain rows: attention {kind!r} takes no mask of its own"
+    if not has_paths(config):
+        kind = getattr(config, "_attn_implementation", None)
+        return False, f"plain rows: attention {kind!r} takes no paths"
     batches = batches_of(questions, packed=True, window=window_of(config), tokens=1 << 62)
     shared = [p for b in batches if b.packed for p in b.packs]
     if not shared:

@@ -4,9 +4,10 @@ All answers to a question repeat its prompt. In a pack the prompt stands once,
 
     [prompt, answer 1, answer 2, ...]
 
-and a mask lets every answer see the prompt and itself only; what answers have in common at their
-beginning stands once as well (`tree.py`; not counted on here). Batches are sorted by length and
-filled up to a number of tokens. Both follow from the work alone, not from the number of processes.
+and every answer sees the prompt and itself only (`models/paths.py`); what answers or prompts have
+in common at their beginning stands once as well (`tree.py`; not counted on here). Batches are
+sorted by length and filled up to a number of tokens. Both follow from the work alone, not from the
+number of processes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 
 from unbelief.measure.jobs import Answer, Question
 
-_PACK_TOKENS = 1024  # attention costs length², so a pack of many long answers is cut
+_PACK_TOKENS = 1024  # a pack is run as a whole, so one of many long answers is cut
 _WORTH = 0.1  # share of the tokens that packing must save
 
 
@@ -94,7 +95,8 @@ def batches_of(
         questions: What to score.
         packed: Whether the model can be asked with packs.
         window: As for `packs_of`.
-        tokens: Most tokens of a forward, padding included; a longer sequence is one by itself.
+        tokens: Most tokens of a forward, padding of plain rows included; a longer sequence is one
+            by itself.
     """
     packs = [p for q in questions for p in packs_of(q, window if packed else 0)]
     shared = [p for p in packs if len(p.answers) > 1]
@@ -103,11 +105,12 @@ def batches_of(
 
 
 def _batches(packs: Sequence[Pack], tokens: int, packed: bool) -> Iterator[Batch]:
-    part: list[Pack] = []
+    part, size = list[Pack](), 0
     for pack in sorted(packs, key=lambda p: -p.length):
-        if part and (len(part) + 1) * part[0].length > tokens:
+        size = size + pack.length if packed else (len(part) + 1) * (part or [pack])[0].length
+        if part and size > tokens:
             yield Batch(tuple(part), packed)
-            part = []
+            part, size = [], pack.length
         part.append(pack)
     if part:
         yield Batch(tuple(part), packed)

@@ -1,17 +1,17 @@
-"""A pack as a tree of tokens: what answers have in common stands once.
+"""Packs as trees of tokens: what sequences have in common at their beginning stands once.
 
     prompt ─ The ─ author ─ was ─ born ─ in ─ Lagos ─ .
                                    └─ educated ─ in ─ ...
 
 A token sees its ancestors and itself, as if the answer stood alone, and its position is its depth.
 False answers to a question are often true ones with a few words exchanged, so this saves more than
-their common prompt.
+their common prompt; and prompts begin with the same system prompt.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -20,21 +20,23 @@ from unbelief.measure.packs import Pack
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """N tokens, parents before their children; the first P are the prompt.
+    """N tokens, parents before their children.
 
     Attributes:
         ids: (N,) int64 token ids.
-        parent: (N,) int64 token before each; -1 for the first.
+        parent: (N,) int64 token before each; -1 for a first one.
         depth: (N,) int64 number of tokens before each in its sequence.
-        seen: (N, N) bool, whether token i sees token j.
-        places: (T,) int64 the tokens of all answers, answer after answer.
+        seen: (N,) bool, whether the tokens after it see it.
+        prompts: Per pack (P,) int64 the tokens of its prompt.
+        answers: Per pack and answer (n,) int64 the answer's tokens.
     """
 
     ids: np.ndarray
     parent: np.ndarray
     depth: np.ndarray
     seen: np.ndarray
-    places: np.ndarray
+    prompts: tuple[np.ndarray, ...]
+    answers: tuple[tuple[np.ndarray, ...], ...]
 
     @property
     def inner(self) -> np.ndarray:
@@ -43,54 +45,45 @@ class Tree:
         The others need not go through a model: nothing is predicted from them, nobody sees them.
         """
         found = np.zeros(len(self.ids), dtype=bool)
-        found[self.parent[1:]] = True
+        found[self.parent[self.parent >= 0]] = True
         return found
 
 
-def tree_of(pack: Pack) -> Tree:
-    """The tree of a pack.
+def tree_of(packs: Sequence[Pack]) -> Tree:
+    """The tree of some packs.
 
     Args:
-        pack: With a prompt of at least one token. Tokens at hidden positions are seen by nobody;
+        packs: With prompts of at least one token. Tokens at hidden positions are seen by nobody;
             two tokens of which one is hidden are not the same.
     """
-    ids, parent = list(pack.prompt_ids), list(range(-1, len(pack.prompt_ids) - 1))
-    hidden, places = set(pack.hidden), list[int]()
+    ids, parent, depth, seen = list[int](), list[int](), list[int](), list[bool]()
     children: dict[tuple[int, int, bool], int] = {}
-    for answer in pack.answers:
-        last, unseen = len(pack.prompt_ids) - 1, set(answer.hidden)
-        for k, token in enumerate(answer.ids):
+
+    def path(last: int, tokens: Sequence[int], hidden: Sequence[int]) -> np.ndarray:
+        found, unseen = list[int](), set(hidden)
+        for k, token in enumerate(tokens):
             key = (last, token, k in unseen)
-            found = children.get(key)
-            if found is None:
-                found = children[key] = len(ids)
+            at = children.get(key)
+            if at is None:
+                at = children[key] = len(ids)
                 ids.append(token)
                 parent.append(last)
-                if k in unseen:
-                    hidden.add(found)
-            places.append(found)
-            last = found
+                depth.append(0 if last < 0 else depth[last] + 1)
+                seen.append(k not in unseen)
+            found.append(at)
+            last = at
+        return np.array(found)
+
+    prompts = [path(-1, pack.prompt_ids, pack.hidden) for pack in packs]
+    answers = [
+        tuple(path(int(prompt[-1]), answer.ids, answer.hidden) for answer in pack.answers)
+        for prompt, pack in zip(prompts, packs, strict=True)
+    ]
     return Tree(
         np.array(ids),
         np.array(parent),
-        *_lineage(parent, sorted(hidden)),
-        np.array(places, dtype=np.int64),
+        np.array(depth),
+        np.array(seen),
+        tuple(prompts),
+        tuple(answers),
     )
-
-
-def _lineage(parent: list[int], hidden: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Depths, and who sees whom."""
-    before, size = np.array(parent), len(parent)
-    depth, seen = np.zeros(size, dtype=np.int64), np.zeros((size, size), dtype=bool)
-    # Tokens of which each follows the one before it: a triangle, below what the first one's parent
-    # sees.
-    starts = np.flatnonzero(before != np.arange(-1, size - 1)).tolist()
-    for first, stop in pairwise([0, *starts, size]):
-        own, above = slice(first, stop), before[first]
-        depth[own] = np.arange(stop - first)
-        if first:
-            depth[own] += depth[above] + 1
-            seen[own, :first] = seen[above, :first]
-        seen[own, own] = np.tri(stop - first, dtype=bool)
-    seen[:, hidden] = False
-    return depth, seen
