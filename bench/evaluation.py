@@ -12,6 +12,10 @@ hold labels, so that the model computes a loss of its own, which nobody reads, a
 given a transposed view of copied logits (`evaluate_probability`). No metric is computed twice. That
 the numbers agree is checked here. The retrained model's numbers are made beforehand. Beside the
 seconds on the clock stand the processor's, which suffer less from whatever else a machine is doing.
+
+On a machine whose speed changes from minute to minute, `--core N` lets both run at once on one
+core, the faster one again and again until the slower one is through: both meet the same
+disturbances. The seconds on the clock mean nothing then; the processor's are compared.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -342,14 +347,45 @@ def worker(args: argparse.Namespace) -> None:
 
 
 def start(args: argparse.Namespace, name: str, more: Sequence[str] = ()) -> dict[str, Any]:
+    """Run a worker and read what it printed."""
+    return result_of(name, begin(args, name, more))
+
+
+def begin(args: argparse.Namespace, name: str, more: Sequence[str]) -> subprocess.Popen[str]:
     plain = {k: v for k, v in vars(args).items() if k in FORWARDED and v is not None}
     flags = [f"--{k.replace('_', '-')}={v}" for k, v in plain.items()]
     command = [sys.executable, "-W", "ignore", __file__, "--worker", name, *flags, *more]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{name} failed with status {done.returncode}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def result_of(name: str, process: subprocess.Popen[str]) -> dict[str, Any]:
+    printed, _ = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"{name} failed with status {process.returncode}")
+    found: dict[str, Any] = json.loads(printed.splitlines()[-1])
     return found
+
+
+def in_turns(args: argparse.Namespace, more: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """One contender after the other, as often as asked for."""
+    for _ in range(args.passes):
+        for name in args.contenders:
+            yield name, start(args, name, more)
+
+
+def at_once(args: argparse.Namespace, more: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Both on one core; the faster one is repeated while the slower one runs."""
+    os.sched_setaffinity(0, {args.core})
+    faster, slower = CONTENDERS
+    for _ in range(args.passes):
+        peer = begin(args, slower, more)
+        with ThreadPoolExecutor(1) as pool:  # reads what it prints, which no pipe may have to hold
+            printed = pool.submit(result_of, slower, peer)
+            while not printed.done():
+                ours = start(args, faster, more)
+                if not printed.done():  # the last one had the core to itself for a while
+                    yield faster, ours
+            yield slower, printed.result()
 
 
 # The comparison
@@ -388,10 +424,11 @@ def main() -> None:
             log = Path(folder) / "reference.json"
             log.write_text(json.dumps(start(args, "reference")))
             more = [f"--reference-numbers={log}"]
-        for _ in range(args.passes):
-            for name in args.contenders:
-                found[name].append(start(args, name, more))
-                print(f"{name}: {found[name][-1]['seconds']:.1f} s", file=sys.stderr, flush=True)
+        runs = in_turns if args.core is None else at_once
+        for name, one in runs(args, more):
+            found[name].append(one)
+            seconds = one["seconds" if args.core is None else "processor_seconds"]
+            print(f"{name}: {seconds:.1f} s", file=sys.stderr, flush=True)
     report = summary(args, found)
     Path(args.output).parent.mkdir(parents=True, exist_ok=True)
     Path(args.output).write_text(json.dumps(report, indent=1) + "\n")
@@ -404,6 +441,7 @@ def summary(args: argparse.Namespace, found: Mapping[str, Sequence[Any]]) -> dic
     hidden = ("worker", "output", "reference_numbers", "contenders")
     contenders = {
         name: {
+            "runs": len(runs),
             "seconds": statistics.median(r["seconds"] for r in runs),
             "processor_seconds": statistics.median(r["processor_seconds"] for r in runs),
             "peak_bytes_above_model": max(r["above"] for r in runs),
@@ -417,7 +455,8 @@ def summary(args: argparse.Namespace, found: Mapping[str, Sequence[Any]]) -> dic
     ratios, wrong = {}, []
     if set(CONTENDERS) <= found.keys():
         ours, theirs = (contenders[name] for name in CONTENDERS)
-        for key in ("seconds", "processor_seconds", "peak_bytes_above_model"):
+        on_clock = () if args.core is not None else ("seconds",)
+        for key in (*on_clock, "processor_seconds", "peak_bytes_above_model"):
             ratios[f"metric-by-metric / unbelief, {key}"] = theirs[key] / ours[key]
         first = (found[name][0] for name in CONTENDERS)
         wrong = disagreements(*first, line_names(bool(args.reference)))
@@ -458,6 +497,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--passes", type=int, default=1)
+    parser.add_argument("--core", type=int, help="run both contenders at once on this core")
     parser.add_argument("--contenders", nargs="*", default=list(CONTENDERS), choices=CONTENDERS)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--reference-numbers", help=argparse.SUPPRESS)
