@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from unbelief.data import read_records
-from unbelief.data.sets import item_of, shared
+from unbelief.data.sets import item_of, refuse_shared
 from unbelief.errors import RequestError
 from unbelief.interventions.seeded import seeded
 from unbelief.types import Record
@@ -99,14 +99,13 @@ def check_apart(search: Sequence[Record], test: Sequence[Record], what: str) -> 
     Raises:
         RequestError: There is one.
     """
-    if both := shared(search, test):
-        one, two = both[0]
-        raise RequestError(
-            f"{len(both)} of the {what} are search items and test items at once (such as "
-            f"{one.source or one.id} and {two.source or two.id}); a choice made on items says "
-            "nothing about them",
-            remedy="remove the duplicates, or give test records of their own",
-        )
+    refuse_shared(
+        search,
+        test,
+        f"of the {what} are search items and test items at once",
+        remedy="remove the duplicates, or give test records of their own: a choice made on items "
+        "says nothing about them",
+    )
 
 
 def _cluster(record: Record) -> str:

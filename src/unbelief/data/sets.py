@@ -21,17 +21,64 @@ def shared(left: Sequence[Record], right: Sequence[Record]) -> list[tuple[Record
     return [(known[item], r) for r in right if (item := item_of(r)) in known]
 
 
-def check_sets(forget: Sequence[Record], retain: Sequence[Record]) -> None:
-    """Refuse records that are to be forgotten and to be kept, whatever their ids.
+def check_apart(
+    left: Sequence[Record],
+    right: Sequence[Record],
+    are: str,
+    *,
+    remedy: str,
+    where: str | None = None,
+) -> None:
+    """Refuse records that are on both sides, whatever their ids.
+
+    Args:
+        left: One side.
+        right: The other.
+        are: What such records are, after their number.
+        remedy: What is to be done.
+        where: The argument at fault.
 
     Raises:
         RequestError: There is one.
     """
-    if both := shared(forget, retain):
+    if both := shared(left, right):
         one, two = both[0]
-        raise RequestError(
-            f"{len(both)} records are to be forgotten and to be kept at once (such as "
-            f"{one.source or one.id} and {two.source or two.id})",
-            where="--retain",
-            remedy="remove them from one of the two files",
-        )
+        such_as = f"(such as {one.source or one.id} and {two.source or two.id})"
+        raise RequestError(f"{len(both)} {are} {such_as}", where=where, remedy=remedy)
+
+
+def refuse_shared(
+    left: Sequence[Record],
+    right: Sequence[Record],
+    are: str,
+    *,
+    remedy: str,
+    where: str | None = None,
+) -> None:
+    """Refuse records that are on both sides, whatever their ids.
+
+    Args:
+        left: One side.
+        right: The other.
+        are: What such records are, to be read after their number.
+        remedy: What is to be done.
+        where: The argument at fault.
+
+    Raises:
+        RequestError: There is one.
+    """
+    if both := shared(left, right):
+        one, two = both[0]
+        such_as = f"(such as {one.source or one.id} and {two.source or two.id})"
+        raise RequestError(f"{len(both)} {are} {such_as}", where=where, remedy=remedy)
+
+
+def check_sets(forget: Sequence[Record], retain: Sequence[Record]) -> None:
+    """Refuse records that are to be forgotten and to be kept, as `refuse_shared` does."""
+    refuse_shared(
+        forget,
+        retain,
+        "records are to be forgotten and to be kept at once",
+        where="--retain",
+        remedy="remove them from one of the two files",
+    )

@@ -202,12 +202,12 @@ def can_pack(model: AnswerModel, questions: Sequence[Question]) -> tuple[bool, s
     step = max(1, (len(shared) - 1) // (_PROBES - 1))
     probes = shared[::step][: _PROBES - 1] + shared[-1:]  # the longest, the shortest, some between
     try:
-        packed = torch.cat([packed_stats(model, [p]).logp for p in probes])
+        packed = packed_stats(model, probes).logp  # in one sequence, as they will be
     except torch.OutOfMemoryError:
         raise
     except (TypeError, ValueError, AttributeError, RuntimeError, IndexError, KeyError) as error:
         return False, f"plain rows: packs fail with {type(error).__name__}: {error}"
-    plain = torch.cat([_plain(model, [p]).logp for p in probes])
+    plain = _plain(model, probes).logp
     both = packed.isnan() & plain.isnan()
     difference = torch.where(both, 0.0, (packed - plain).abs()).nan_to_num(torch.inf)
     worst, mean = float(difference.max()), float(difference.mean())

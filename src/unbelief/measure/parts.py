@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 _FORWARDS = 16  # of one part of answers
 _GRADIENTS = 16  # of one part of gradients
-_TOKENS = {"cpu": 1024}  # of one forward, padding included
+_TOKENS = {"cpu": 1024}  # of one forward, padding of plain rows included
 _TOKENS_DEVICE = 16_384
 _TOKENS_LOGITS = 2048  # where the model gives its logits for all of them
 

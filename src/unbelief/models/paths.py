@@ -60,7 +60,9 @@ class Paths:
 
     blocks: tuple[Block, ...]
     size: int
-    _places: dict[tuple[int, int, torch.device], _Places] = field(default_factory=dict)
+    _places: dict[tuple[int, int, torch.device], _Places] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def places(self, heads: int, groups: int, device: torch.device) -> _Places:
         """Where queries of so many heads, keys of so many groups and results are."""
@@ -204,22 +206,19 @@ def _attend(
     may_be_short &= all(options.get(name) is None for name in ("position_bias", "softcap"))
     own, found = _own_attention(module, kind), []
     for q, k, mask in zip(places.queries, places.keys, places.masks, strict=True):
-        rows = (F.embedding(q, query), F.embedding(k, key), F.embedding(k, value))
-        attend = _products if may_be_short and mask.shape[-1] <= _SHORT else own
-        found.append(attend(module, *rows, mask, **options)[0].transpose(1, 2).flatten(0, 2))
+        rows = (F.embedding(q, query), F.embedding(k, key), F.embedding(k, value), mask)
+        if may_be_short and mask.shape[-1] <= _SHORT:
+            out = _products(*rows, options.get("scaling"))
+        else:
+            out = own(module, *rows, **options)[0].transpose(1, 2)
+        found.append(out.flatten(0, 2))
     return F.embedding(places.results, torch.cat(found))[None], None
 
 
 def _products(
-    _module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    mask: Tensor,
-    scaling: float | None = None,
-    **_: Any,
-) -> tuple[Tensor, None]:
-    """What `sdpa` gives, by matrix products."""
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None
+) -> Tensor:
+    """What `sdpa` gives, (R, H, L, D), by matrix products."""
     rows, heads, length, size = query.shape
     if key.shape[1] != heads:
         key, value = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (key, value))
@@ -227,7 +226,7 @@ def _products(
     scale = size**-0.5 if scaling is None else scaling
     scores = torch.baddbmm(q.new_zeros(()), q, k.transpose(1, 2), beta=0, alpha=scale)
     scores.view(rows, heads, length, -1).add_(mask)
-    return torch.bmm(scores.softmax(-1), v).view(rows, heads, length, -1).transpose(1, 2), None
+    return torch.bmm(scores.softmax(-1), v).view(rows, heads, length, -1)
 
 
 def _own_attention(module: nn.Module, kind: str) -> Callable[..., tuple[Tensor, Any]]:
